@@ -1,0 +1,1 @@
+"""The datastore: ingest, ledger, curation, rendering and SQL over DuckDB."""

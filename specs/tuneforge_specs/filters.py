@@ -1,0 +1,58 @@
+"""The quality filters a dataset may apply, in order; each names why a record is dropped."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tuneforge_specs.model import Count, Many, Model, Positive
+
+Part = Literal["prompt", "completion", "whole"]
+
+
+class LengthFilter(Model):
+    """Keep records whose ``of`` part measures between ``min`` and ``max`` units, inclusive."""
+
+    kind: Literal["length"]
+    of: Part = "completion"
+    unit: Literal["characters", "words"] = "words"
+    min: Count = 0
+    max: Positive = 1_000_000_000
+
+
+class EmptyFilter(Model):
+    """Drop records with an empty prompt, completion or turn."""
+
+    kind: Literal["empty"]
+
+
+class RefusalFilter(Model):
+    """Drop records whose completion refuses; ``phrases`` adds to the shipped list."""
+
+    kind: Literal["refusal"]
+    phrases: Many[str] = ()
+
+
+class TruncatedFilter(Model):
+    """Drop records whose completion stops in mid-sentence or with brackets left open."""
+
+    kind: Literal["truncated"]
+
+
+class EncodingFilter(Model):
+    """Drop records with wrongly decoded text (mojibake, replacement or control characters)."""
+
+    kind: Literal["encoding"]
+
+
+class SqlFilter(Model):
+    """Keep records for which the DuckDB predicate ``keep`` is true."""
+
+    kind: Literal["sql"]
+    name: str = Field(min_length=1, description="The reason shown for a dropped record.")
+    keep: str = Field(min_length=1)
+
+
+Filter = Annotated[
+    LengthFilter | EmptyFilter | RefusalFilter | TruncatedFilter | EncodingFilter | SqlFilter,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,72 @@
+"""Where raw data comes from, and how its rows are read."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from tuneforge_specs.model import Count, Many, Model
+
+Format = Literal[
+    "auto", "alpaca", "sharegpt", "messages", "completion", "preference", "unpaired", "text", "hh"
+]
+
+
+class Columns(Model):
+    """Map the roles of a record to the columns of the data; an empty name means no such column."""
+
+    id: str = ""
+    system: str = ""
+    prompt: str = ""
+    completion: str = ""
+    chosen: str = ""
+    rejected: str = ""
+    label: str = ""
+    text: str = ""
+    messages: str = ""
+    tools: str = ""
+
+
+class SourceBase(Model):
+    """What every kind of source declares."""
+
+    format: Format = Field("auto", description="How rows are read; `columns` overrides it.")
+    columns: Columns = Field(Columns(), description="Custom column names.")
+    license: str = Field("unknown", description="Licence of the data, carried into the card.")
+    on_error: Literal["error", "skip"] = Field(
+        "error", description="What a row that cannot be read does: end the build, or be counted."
+    )
+    limit: Count = Field(0, description="Read at most this many rows; 0 reads all.")
+
+
+class PathSource(SourceBase):
+    """Files: a path, glob or folder, several of them, or ``-`` for standard input."""
+
+    path: Annotated[str, Field(min_length=1)] | Many[str]
+
+
+class HfSource(SourceBase):
+    """A Hugging Face dataset, from the hub or saved to disk."""
+
+    hf: str = Field(min_length=1)
+    subset: str = ""
+    split: str = "train"
+    revision: str = "main"
+
+
+class SqlSource(SourceBase):
+    """A DuckDB query over files; each result row is one raw row."""
+
+    sql: str = Field(min_length=1)
+
+
+def _kind(value: Any) -> str:
+    keys = value if isinstance(value, dict) else getattr(value, "model_fields_set", ())
+    return next((kind for kind in ("hf", "sql") if kind in keys), "path")
+
+
+Source = Annotated[
+    Annotated[PathSource, Tag("path")]
+    | Annotated[HfSource, Tag("hf")]
+    | Annotated[SqlSource, Tag("sql")],
+    Discriminator(_kind),
+]
