@@ -26,10 +26,10 @@ class Spec(Model):
 
     spec: Literal[1]
     build: Build
-    sources: dict[Name, Source] = {}
-    datasets: dict[Name, Dataset] = {}
+    sources: dict[Name, Source] = Field(default_factory=dict)
+    datasets: dict[Name, Dataset] = Field(default_factory=dict)
     base: Base
-    train: dict[Name, Train] = {}
-    merge: dict[Name, Merge] = {}
-    evaluate: dict[Name, Evaluate] = {}
-    export: dict[Name, Export] = {}
+    train: dict[Name, Train] = Field(default_factory=dict)
+    merge: dict[Name, Merge] = Field(default_factory=dict)
+    evaluate: dict[Name, Evaluate] = Field(default_factory=dict)
+    export: dict[Name, Export] = Field(default_factory=dict)

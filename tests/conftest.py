@@ -1,0 +1,27 @@
+"""Fixtures shared by every test."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real datasets; a test that needs it is skipped where it is absent."""
+    folder = Path(os.environ.get("TUNEFORGE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "SOURCES.md").is_file():
+        pytest.skip(f"real datasets are not here: {folder} (set TUNEFORGE_SHARED_DATA)")
+    return folder
