@@ -1,0 +1,1 @@
+"""Near-duplicate removal: shingles, MinHash bands, true Jaccard, greedy keep-first."""
