@@ -1,0 +1,51 @@
+"""How raw rows of a format become records; one module a format."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from tuneforge_datastore.ingest.rows import RowError
+from tuneforge_datastore.records import Record
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format. ``fits`` says why rows look like it, or gives an empty string."""
+
+    name: str
+    fits: Callable[[frozenset[str], Sequence[Values]], str]
+    convert: Callable[[Values], Record]
+
+
+FORMATS = {
+    "alpaca": "alpaca:ALPACA",
+    "sharegpt": "sharegpt:SHAREGPT",
+    "messages": "messages:MESSAGES",
+    "completion": "completion:COMPLETION",
+    "preference": "preference:PREFERENCE",
+    "unpaired": "unpaired:UNPAIRED",
+    "text": "text:TEXT",
+    "hh": "hh:HH",
+}
+
+
+def load(name: str) -> Format:
+    """Import the format called ``name``."""
+    module, attribute = FORMATS[name].split(":")
+    found: Format = getattr(import_module(f"{__name__}.{module}"), attribute)
+    return found
+
+
+def missing(row: Values, column: str) -> RowError:
+    """Say that a row lacks a column."""
+    return RowError(f"column {column!r} is missing (columns: {', '.join(map(str, row))})")
+
+
+def unused(row: Values, used: frozenset[str]) -> Values:
+    """Give the columns no role was found for."""
+    if row.keys() <= used:
+        return {}
+    return {name: value for name, value in row.items() if name not in used}

@@ -1,0 +1,22 @@
+"""Plain text in column ``text``."""
+
+from collections.abc import Sequence
+
+from tuneforge_datastore.ingest.formats import Format, Values, missing, unused
+from tuneforge_datastore.ingest.rows import as_text
+from tuneforge_datastore.records import Record
+
+_USED = frozenset({"text"})
+
+
+def _fits(columns: frozenset[str], _rows: Sequence[Values]) -> str:
+    return "column text" if "text" in columns else ""
+
+
+def _convert(row: Values) -> Record:
+    if "text" not in row:
+        raise missing(row, "text")
+    return Record("text", text=as_text(row["text"]), meta=unused(row, _USED))
+
+
+TEXT = Format("text", _fits, _convert)
