@@ -66,7 +66,10 @@ class Interrupted(TuneforgeError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a spec: ``file:line``, the key path, what is wrong, and the fix."""
+    """One thing wrong in a spec: ``file:line``, the key path, what is wrong, and the fix.
+
+    Line 0 means the place as a whole: a file that cannot be read, or a ``--set`` argument.
+    """
 
     file: str
     line: int
@@ -75,7 +78,8 @@ class Problem:
     fix: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.file}:{self.line}: {self.key}: {self.message}"
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        text = ": ".join(part for part in (place, self.key, self.message) if part)
         return f"{text}\n  fix: {self.fix}" if self.fix else text
 
 

@@ -1,0 +1,206 @@
+"""Settings that contradict each other (errors) or that change nothing (warnings)."""
+
+from collections.abc import Iterator
+
+from tuneforge_specs.findings import Finding
+from tuneforge_specs.keypath import KeyPath
+from tuneforge_specs.merge import ModelInput, TrainInput
+from tuneforge_specs.model import Model
+from tuneforge_specs.spec import Spec
+from tuneforge_specs.train import Adapter, FullAdapter, Train
+
+# What of an adapter may change between a train step and the one that continues it.
+_FREE_TO_CHANGE = frozenset({"dropout"})
+_TRIMMING = frozenset({"ties"})
+
+
+def continue_adapters(spec: Spec) -> Spec:
+    """Give each train step that continues another and declares no adapter its start's adapter."""
+    steps = {}
+    for name, step in spec.train.items():
+        adapter = _continued(spec, name)
+        steps[name] = step if adapter is None else step.model_copy(update={"adapter": adapter})
+    return spec.model_copy(update={"train": steps})
+
+
+def _continued(spec: Spec, name: str) -> Adapter | None:
+    seen = set()
+    step = spec.train[name]
+    while "adapter" not in step.model_fields_set and step.start in spec.train:
+        if step.start in seen:
+            return None
+        seen.add(step.start)
+        step = spec.train[step.start]
+    return step.adapter if seen else None
+
+
+def contradictions(spec: Spec) -> Iterator[Finding]:
+    """Give what cannot be built as it is written. Adapters have been continued before."""
+    for name, step in spec.train.items():
+        path: KeyPath = ("train", name)
+        if spec.base.quantize == "nf4" and isinstance(step.adapter, FullAdapter):
+            message = "full training cannot change a base held in nf4"
+            yield Finding(
+                (*path, "adapter"), message, 'train a "lora" adapter, or quantize = "none"'
+            )
+        if step.start in spec.train and step.start != name:
+            yield from _other_adapter(path, step, spec.train[step.start])
+    yield from _lengths(spec)
+    yield from _scratch(spec)
+    yield from _merge_inputs(spec)
+    yield from _exported_adapters(spec)
+
+
+def _other_adapter(path: KeyPath, step: Train, start: Train) -> Iterator[Finding]:
+    here, fix = (*path, "adapter"), f"remove `adapter`: it is continued from `{step.start}`"
+    if step.adapter.kind != start.adapter.kind:
+        message = f"is {step.adapter.kind}, but `{step.start}` trains {start.adapter.kind}"
+        yield Finding((*here, "kind"), message, fix)
+        return
+    for key in type(step.adapter).model_fields:
+        mine, its = getattr(step.adapter, key), getattr(start.adapter, key)
+        if mine != its and key not in _FREE_TO_CHANGE:
+            message = (
+                f"is {_shown(mine)}, but `{step.start}`, which it continues, has {_shown(its)}"
+            )
+            yield Finding((*here, key), message, fix)
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _lengths(spec: Spec) -> Iterator[Finding]:
+    for name, dataset in spec.datasets.items():
+        for index, rule in enumerate(dataset.filters):
+            low, high = getattr(rule, "min", None), getattr(rule, "max", None)
+            if low is not None and high is not None and low > high:
+                here = ("datasets", name, "filters", index, "min")
+                message = f"min {low} is above max {high}: no record can pass"
+                yield Finding(here, message, "swap them")
+
+
+def _scratch(spec: Spec) -> Iterator[Finding]:
+    scratch = getattr(spec.base, "scratch", None)
+    if scratch is None:
+        return
+    path: KeyPath = ("base", "scratch")
+    if scratch.hidden % (2 * scratch.heads):
+        message = f"{scratch.hidden} does not divide into {scratch.heads} heads of even size"
+        fix = f"make it a multiple of {2 * scratch.heads}"
+        yield Finding((*path, "hidden"), message, fix)
+    if scratch.heads % scratch.kv_heads:
+        message = f"{scratch.kv_heads} does not divide the {scratch.heads} heads"
+        yield Finding((*path, "kv_heads"), message, "use a divisor of `heads`")
+    if scratch.sequence > scratch.context:
+        message = f"{scratch.sequence} is longer than the context of {scratch.context}"
+        yield Finding((*path, "sequence"), message, "raise `context` or shorten it")
+
+
+def _merge_inputs(spec: Spec) -> Iterator[Finding]:
+    for name, merge in spec.merge.items():
+        for index, item in enumerate(merge.inputs):
+            here = ("merge", name, "inputs", index)
+            if merge.method != "lora":
+                continue
+            full = isinstance(item, TrainInput) and _is_full(spec, item.train)
+            if full or isinstance(item, ModelInput):
+                fix = 'use another method, such as "task_arithmetic"'
+                yield Finding(here, "the method `lora` takes adapters, not full weights", fix)
+
+
+def _is_full(spec: Spec, name: str) -> bool:
+    return name in spec.train and isinstance(spec.train[name].adapter, FullAdapter)
+
+
+def _exported_adapters(spec: Spec) -> Iterator[Finding]:
+    for name, export in spec.export.items():
+        step = spec.train.get(export.model)
+        if step is None or isinstance(step.adapter, FullAdapter) or str(export.format) == "adapter":
+            continue
+        inputs = f'[{{ train = "{export.model}" }}]'
+        fix = f'merge it first: [merge.NAME] method = "lora", inputs = {inputs}'
+        message = f"`{export.model}` is an adapter, not a model"
+        yield Finding(("export", name, "model"), message, fix)
+
+
+def without_effect(spec: Spec) -> Iterator[Finding]:
+    """Give each setting that is written down and changes nothing."""
+    yield from _idle_data(spec)
+    for name, step in spec.train.items():
+        yield from _idle_training(spec, name, step)
+    yield from _idle_merge(spec)
+    for name, evaluation in spec.evaluate.items():
+        generates = any(metric != "loss" for metric in evaluation.metrics)
+        if _written(evaluation, "max_new_tokens") and not generates:
+            here: KeyPath = ("evaluate", name, "max_new_tokens")
+            yield Finding(here, "has no effect: `loss` generates nothing", "remove it")
+    for name, export in spec.export.items():
+        for index, gating in enumerate(() if isinstance(export.after, str) else export.after):
+            if gating in spec.evaluate and not spec.evaluate[gating].gate:
+                message = f"`{gating}` has no gate, so it cannot stop this export"
+                fix = f'give it one: [evaluate.{gating}] gate = ["..."]'
+                yield Finding(("export", name, "after", index), message, fix)
+
+
+def _written(table: Model, key: str) -> bool:
+    return key in table.model_fields_set
+
+
+def _idle_data(spec: Spec) -> Iterator[Finding]:
+    for name, source in spec.sources.items():
+        if (
+            _written(source, "columns")
+            and source.columns.model_fields_set
+            and source.format != "auto"
+        ):
+            here = ("sources", name, "format")
+            yield Finding(here, "has no effect: `columns` says how rows are read", "remove one")
+    for name, dataset in spec.datasets.items():
+        if dataset.split.eval == 0 and _written(dataset.split, "by"):
+            here = ("datasets", name, "split", "by")
+            yield Finding(here, "has no effect: nothing is held out", "remove it, or raise `eval`")
+
+
+def _idle_training(spec: Spec, name: str, step: Train) -> Iterator[Finding]:
+    args = step.args
+    path: KeyPath = ("train", name, "args")
+    if args.packing and step.method != "sft":
+        yield Finding((*path, "packing"), f"has no effect with {step.method}", "remove it")
+    if args.max_steps and _written(args, "epochs"):
+        fix = "keep one of the two"
+        yield Finding((*path, "epochs"), "has no effect: `max_steps` decides", fix)
+    if args.checkpoint_every == 0 and _written(args, "keep_checkpoints"):
+        fix = "set `checkpoint_every`"
+        yield Finding((*path, "keep_checkpoints"), "has no effect: only the end is kept", fix)
+    dataset = spec.datasets.get(step.dataset)
+    if args.eval_every and dataset is not None and dataset.split.eval == 0:
+        message = f"has no effect: the dataset `{step.dataset}` holds nothing out"
+        yield Finding((*path, "eval_every"), message, f"set datasets.{step.dataset}.split.eval")
+    loss, below = getattr(step, "loss", None), ("train", name, "loss")
+    if loss is not None and loss.type in ("hinge", "ipo") and loss.label_smoothing:
+        message = f"has no effect on the {loss.type} loss"
+        yield Finding((*below, "label_smoothing"), message, "remove it")
+    if loss is not None and loss.type == "robust" and not loss.label_smoothing:
+        message = "without `label_smoothing` this is the sigmoid loss"
+        yield Finding((*below, "type"), message, "set `label_smoothing`")
+
+
+def _idle_merge(spec: Spec) -> Iterator[Finding]:
+    for name, merge in spec.merge.items():
+        path: KeyPath = ("merge", name)
+        adapters = [
+            item
+            for item in merge.inputs
+            if not isinstance(item, ModelInput)
+            and not (isinstance(item, TrainInput) and _is_full(spec, item.train))
+        ]
+        if _written(merge, "onto") and not adapters:
+            yield Finding((*path, "onto"), "has no effect: no input is an adapter", "remove it")
+        elif merge.onto != "auto" and spec.base.quantize == "none":
+            message = "has no effect: the base is not quantised"
+            yield Finding((*path, "onto"), message, "remove it")
+        for index, item in enumerate(merge.inputs):
+            if _written(item, "density") and merge.method not in _TRIMMING:
+                here = (*path, "inputs", index, "density")
+                yield Finding(here, f"has no effect: {merge.method} trims nothing", "remove it")
