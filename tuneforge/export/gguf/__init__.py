@@ -1,0 +1,1 @@
+"""GGUF files written in Python: metadata, vocabulary and streamed tensors, without a compiler."""
