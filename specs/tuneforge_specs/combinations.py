@@ -154,7 +154,7 @@ def _idle_data(spec: Spec) -> Iterator[Finding]:
             and source.columns.model_fields_set
             and source.format != "auto"
         ):
-            here = ("sources", name, "format")
+            here: KeyPath = ("sources", name, "format")
             yield Finding(here, "has no effect: `columns` says how rows are read", "remove one")
     for name, dataset in spec.datasets.items():
         if dataset.split.eval == 0 and _written(dataset.split, "by"):
@@ -202,5 +202,5 @@ def _idle_merge(spec: Spec) -> Iterator[Finding]:
             yield Finding((*path, "onto"), message, "remove it")
         for index, item in enumerate(merge.inputs):
             if _written(item, "density") and merge.method not in _TRIMMING:
-                here = (*path, "inputs", index, "density")
-                yield Finding(here, f"has no effect: {merge.method} trims nothing", "remove it")
+                message = f"has no effect: {merge.method} trims nothing"
+                yield Finding((*path, "inputs", index, "density"), message, "remove it")
