@@ -8,7 +8,7 @@ creating files in ``control/``. Nothing here imports torch.
 from tuneforge.runs.control import Request, request
 from tuneforge.runs.events import read_events
 from tuneforge.runs.folder import RunFolder
-from tuneforge.runs.follow import Outcome, follow
+from tuneforge.runs.follow import Outcome, follow, run_job
 from tuneforge.runs.launcher import launch
 from tuneforge.runs.status import RunStatus, status
 
@@ -21,5 +21,6 @@ __all__ = [
     "launch",
     "read_events",
     "request",
+    "run_job",
     "status",
 ]

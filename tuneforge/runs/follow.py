@@ -4,7 +4,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,29 @@ class Outcome:
     summary: dict[str, Any]
     warnings: tuple[str, ...] = ()
     oom: tuple[dict[str, int], ...] = field(default=())
+
+    def copy_to(self, folder: Path) -> None:
+        """Put the output into ``folder``, by links where the file system has them.
+
+        The run keeps its own, so that a build killed now finds the run done.
+        """
+        for path in sorted(self.output.rglob("*")):
+            target = folder / path.relative_to(self.output)
+            if path.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                target.hardlink_to(path)
+            except OSError:
+                shutil.copy2(path, target)
+
+
+def run_job(run_dir: Path, job: Mapping[str, Any], report: Reporter) -> Outcome:
+    """Launch a job, or join the worker that has it, and follow it to its end."""
+    launcher.launch(run_dir, job)
+    return follow(run_dir, report)
 
 
 def follow(run_dir: Path, report: Reporter) -> Outcome:

@@ -13,6 +13,7 @@ from tuneforge.worker.run import Stopped, WorkerRun
 KINDS: Final = {
     "train": "tuneforge.worker.train:train",
     "scratch": "tuneforge.worker.scratch:scratch",
+    "smoke": "tuneforge.worker.smoke:smoke",
     "generate": "tuneforge.worker.generate:generate",
     "probe": "tuneforge.worker.probe:probe",
 }
