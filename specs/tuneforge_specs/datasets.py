@@ -11,38 +11,50 @@ from tuneforge_specs.model import Fraction, Many, Model, Name, Positive
 class Mix(Model):
     """One source of a dataset and the share of its rows that is taken (seeded sample)."""
 
-    source: Name
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    source: Name = Field(description="Name of a source.")
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0, description="Share of its rows that is taken, a seeded sample."
+    )
 
 
 class NearDedup(Model):
     """Near-duplicate removal: MinHash LSH candidates, each verified by true Jaccard."""
 
-    threshold: Annotated[float, Field(ge=0.3, le=1.0)] = 0.8
-    ngram: Positive = 5
-    permutations: Annotated[int, Field(ge=16, le=1024)] = 128
-    of: Part = "whole"
+    threshold: Annotated[float, Field(ge=0.3, le=1.0)] = Field(
+        0.8, description="Jaccard similarity at and above which a record is a near-duplicate."
+    )
+    ngram: Positive = Field(5, description="Words of a shingle.")
+    permutations: Annotated[int, Field(ge=16, le=1024)] = Field(
+        128, description="Hashes of a MinHash signature; more find more of the candidates."
+    )
+    of: Part = Field("whole", description="Part of a record that is compared.")
 
 
 class Dedup(Model):
     """Which duplicates are dropped; the first record of each group is kept."""
 
-    exact: bool = True
-    near: NearDedup | Literal[False] = False
+    exact: bool = Field(True, description="Drop records whose normalised content is equal.")
+    near: NearDedup | Literal[False] = Field(
+        False, description="Drop near-duplicates too; false keeps them."
+    )
 
 
 class Decontaminate(Model):
     """Drop records that share a word n-gram with any record of the sources named in ``against``."""
 
-    against: Annotated[Many[Name], Field(min_length=1)]
-    ngram: Positive = 13
+    against: Annotated[Many[Name], Field(min_length=1)] = Field(
+        description="Names of the sources that hold evaluation data."
+    )
+    ngram: Positive = Field(13, description="Words in a row that make an overlap.")
 
 
 class Split(Model):
     """The held-out share, and what may not be divided between the two sides."""
 
-    eval: Fraction = 0.05
-    by: Literal["near-duplicate-cluster", "prompt", "record"] = "near-duplicate-cluster"
+    eval: Fraction = Field(0.05, description="Share of the records held out for evaluation.")
+    by: Literal["near-duplicate-cluster", "prompt", "record"] = Field(
+        "near-duplicate-cluster", description="What stays together on one side of the split."
+    )
 
 
 class Template(Model):
@@ -52,19 +64,29 @@ class Template(Model):
     ``.jinja`` file.
     """
 
-    chat: str = "chatml"
-    train_on: Literal["assistant", "last", "all"] = "assistant"
-    max_tokens: Positive = 1024
-    overflow: Literal["drop", "truncate", "error"] = "drop"
+    chat: str = Field(
+        "chatml", description="A shipped template, `tokenizer`, or the path of a .jinja file."
+    )
+    train_on: Literal["assistant", "last", "all"] = Field(
+        "assistant", description="Which tokens are trained: assistant turns, the last one, or all."
+    )
+    max_tokens: Positive = Field(1024, description="Longest rendered record in tokens.")
+    overflow: Literal["drop", "truncate", "error"] = Field(
+        "drop", description="What happens to a record that is longer."
+    )
     system: str = Field("", description="System turn given to records that have none.")
 
 
 class Dataset(Model):
     """One curated dataset."""
 
-    mix: Annotated[Many[Mix], Field(alias="from", min_length=1)]
-    filters: Many[Filter] = ()
-    dedup: Dedup = Dedup()
-    decontaminate: Decontaminate | Literal[False] = False
-    split: Split = Split()
-    template: Template = Template()
+    mix: Annotated[Many[Mix], Field(alias="from", min_length=1)] = Field(
+        alias="from", description="The sources that are mixed."
+    )
+    filters: Many[Filter] = Field((), description="Quality filters, applied in this order.")
+    dedup: Dedup = Field(Dedup(), description="Removal of duplicates.")
+    decontaminate: Decontaminate | Literal[False] = Field(
+        False, description="Removal of records that overlap with evaluation data."
+    )
+    split: Split = Field(Split(), description="The share held out for evaluation.")
+    template: Template = Field(Template(), description="How records become tokens.")

@@ -28,7 +28,9 @@ class GgufExport(ExportBase):
     """One GGUF file for each of ``types``."""
 
     format: Literal["gguf"]
-    types: Annotated[Many[GgufType], Field(min_length=1)] = ("q8_0",)
+    types: Annotated[Many[GgufType], Field(min_length=1)] = Field(
+        ("q8_0",), description="Number formats; one file each."
+    )
 
 
 Export = Annotated[SafetensorsExport | GgufExport, Field(discriminator="format")]

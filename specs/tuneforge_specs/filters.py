@@ -13,10 +13,10 @@ class LengthFilter(Model):
     """Keep records whose ``of`` part measures between ``min`` and ``max`` units, inclusive."""
 
     kind: Literal["length"]
-    of: Part = "completion"
-    unit: Literal["characters", "words"] = "words"
-    min: Count = 0
-    max: Positive = 1_000_000_000
+    of: Part = Field("completion", description="Part of the record that is measured.")
+    unit: Literal["characters", "words"] = Field("words", description="What is counted.")
+    min: Count = Field(0, description="Least length that is kept.")
+    max: Positive = Field(1_000_000_000, description="Greatest length that is kept.")
 
 
 class EmptyFilter(Model):
@@ -29,7 +29,7 @@ class RefusalFilter(Model):
     """Drop records whose completion refuses; ``phrases`` adds to the shipped list."""
 
     kind: Literal["refusal"]
-    phrases: Many[str] = ()
+    phrases: Many[str] = Field((), description="More phrases that mark a refusal.")
 
 
 class TruncatedFilter(Model):
@@ -49,7 +49,9 @@ class SqlFilter(Model):
 
     kind: Literal["sql"]
     name: str = Field(min_length=1, description="The reason shown for a dropped record.")
-    keep: str = Field(min_length=1)
+    keep: str = Field(
+        min_length=1, description="A DuckDB predicate over the record's columns, such as `prompt`."
+    )
 
 
 Filter = Annotated[

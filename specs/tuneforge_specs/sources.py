@@ -14,16 +14,16 @@ Format = Literal[
 class Columns(Model):
     """Map the roles of a record to the columns of the data; an empty name means no such column."""
 
-    id: str = ""
-    system: str = ""
-    prompt: str = ""
-    completion: str = ""
-    chosen: str = ""
-    rejected: str = ""
-    label: str = ""
-    text: str = ""
-    messages: str = ""
-    tools: str = ""
+    id: str = Field("", description="Column of the record's own id.")
+    system: str = Field("", description="Column of the system turn.")
+    prompt: str = Field("", description="Column of the prompt.")
+    completion: str = Field("", description="Column of the answer.")
+    chosen: str = Field("", description="Column of the preferred answer.")
+    rejected: str = Field("", description="Column of the other answer.")
+    label: str = Field("", description="Column that says whether the answer is good.")
+    text: str = Field("", description="Column of plain text.")
+    messages: str = Field("", description="Column of the list of turns.")
+    tools: str = Field("", description="Column of the tool definitions.")
 
 
 class SourceBase(Model):
@@ -41,22 +41,24 @@ class SourceBase(Model):
 class PathSource(SourceBase):
     """Files: a path, glob or folder, several of them, or ``-`` for standard input."""
 
-    path: Annotated[str, Field(min_length=1)] | Many[str]
+    path: Annotated[str, Field(min_length=1)] | Many[str] = Field(
+        description="A file, glob or folder, a list of them, or `-` for standard input."
+    )
 
 
 class HfSource(SourceBase):
     """A Hugging Face dataset, from the hub or saved to disk."""
 
-    hf: str = Field(min_length=1)
-    subset: str = ""
-    split: str = "train"
-    revision: str = "main"
+    hf: str = Field(min_length=1, description="Hub id, or folder of a dataset saved to disk.")
+    subset: str = Field("", description="Configuration of the dataset; empty: its default.")
+    split: str = Field("train", description="Split of the dataset that is read.")
+    revision: str = Field("main", description="Branch, tag or commit.")
 
 
 class SqlSource(SourceBase):
     """A DuckDB query over files; each result row is one raw row."""
 
-    sql: str = Field(min_length=1)
+    sql: str = Field(min_length=1, description="The query.")
 
 
 def _kind(value: Any) -> str:

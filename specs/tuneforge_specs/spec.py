@@ -17,19 +17,29 @@ from tuneforge_specs.train import Train
 class Build(Model):
     """What is built."""
 
-    name: Name
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 17
+    name: Name = Field(description="Name of the build, shown in its summary and model card.")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        17, description="Seed of every sample, split, shuffle and initial weight."
+    )
 
 
 class Spec(Model):
     """One declared build."""
 
-    spec: Literal[1]
-    build: Build
-    sources: dict[Name, Source] = Field(default_factory=dict)
-    datasets: dict[Name, Dataset] = Field(default_factory=dict)
-    base: Base
-    train: dict[Name, Train] = Field(default_factory=dict)
-    merge: dict[Name, Merge] = Field(default_factory=dict)
-    evaluate: dict[Name, Evaluate] = Field(default_factory=dict)
-    export: dict[Name, Export] = Field(default_factory=dict)
+    spec: Literal[1] = Field(description="Version of the spec's language.")
+    build: Build = Field(description="What is built.")
+    sources: dict[Name, Source] = Field(
+        default_factory=dict, description="Raw data by name: files, hub datasets or queries."
+    )
+    datasets: dict[Name, Dataset] = Field(
+        default_factory=dict, description="Curated datasets by name."
+    )
+    base: Base = Field(description="The model that everything starts from.")
+    train: dict[Name, Train] = Field(default_factory=dict, description="Train steps by name.")
+    merge: dict[Name, Merge] = Field(default_factory=dict, description="Merges by name.")
+    evaluate: dict[Name, Evaluate] = Field(
+        default_factory=dict, description="Evaluations and their gates by name."
+    )
+    export: dict[Name, Export] = Field(
+        default_factory=dict, description="What leaves the build, by name."
+    )
