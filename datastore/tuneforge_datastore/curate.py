@@ -1,0 +1,180 @@
+"""Curate a dataset: mix, filter, deduplicate, decontaminate, split, and account for every record."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tuneforge_datastore import duplicates
+from tuneforge_datastore.columns import BATCH_ROWS, parquet_writer
+from tuneforge_datastore.filtering import run_filters
+from tuneforge_datastore.ledger import Ledger
+from tuneforge_datastore.mix import sample
+from tuneforge_datastore.records import SCHEMA
+from tuneforge_datastore.rows import Rows
+from tuneforge_datastore.scratch import MEMORY_LIMIT, scratch
+from tuneforge_specs.datasets import Dataset, NearDedup
+from tuneforge_specs.errors import DataError, UsageError
+
+KEPT = SCHEMA.append(pa.field("split", pa.string())).append(pa.field("cluster", pa.string()))
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a curation may use, and where it reports."""
+
+    folder: Path
+    threads: int = 1
+    memory_limit: str = MEMORY_LIMIT
+    log: Callable[[str], None] = lambda _: None
+    warn: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Curated:
+    """The result in numbers."""
+
+    records: int
+    kept: int
+    train: int
+    eval: int
+    kind: str
+    funnel: list[dict[str, Any]]
+
+
+def curate(
+    name: str,
+    dataset: Dataset,
+    sources: Mapping[str, Path],
+    against: Mapping[str, Path],
+    out: Path,
+    resources: Resources,
+    seed: int,
+) -> Curated:
+    """Write ``kept.parquet``, ``ledger.parquet`` and ``funnel.json`` to the folder ``out``.
+
+    ``sources`` and ``against`` give the folders of ingested sources by name. Equal inputs and seed
+    give equal bytes, whatever the number of threads.
+
+    Raises:
+        DataError: no record is left, or the records are of different kinds.
+        UsageError: a source is mixed in twice, or a filter's SQL is not understood.
+    """
+    _check_mix(name, dataset)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = Rows({mix.source: sources[mix.source] for mix in dataset.mix})
+    ids = rows.column("id", alive=False)
+    ledger = Ledger(rows)
+    ledger.count_unreadable()
+    sample(ledger, dataset.mix, seed)
+    readable = [source.folder for source in rows.sources]
+    with scratch(resources.folder, readable, resources.threads, resources.memory_limit) as database:
+        run_filters(database, ledger, dataset.filters, f"datasets.{name}.filters")
+        if dataset.dedup.exact:
+            duplicates.drop_exact(database, ledger, ids)
+    if dataset.dedup.near:
+        bounded = duplicates.drop_near(ledger, dataset.dedup.near, ids, seed, resources.threads)
+        if bounded:
+            resources.log(f"{bounded} records share text with thousands; compared in part")
+    if dataset.decontaminate:
+        duplicates.drop_contaminated(ledger, dataset.decontaminate, against)
+    kind = _check_left(name, ledger)
+    side, cluster = _split(dataset, rows, ids, seed, resources.threads)
+    _write_kept(rows, out / "kept.parquet", side, cluster)
+    ledger.write(out, ids)
+    held = int(pc.sum(pc.equal(side, "eval")).as_py() or 0)
+    return Curated(len(rows), len(side), len(side) - held, held, kind, ledger.stages)
+
+
+def _check_mix(name: str, dataset: Dataset) -> None:
+    named = [mix.source for mix in dataset.mix]
+    twice = sorted({one for one in named if named.count(one) > 1})
+    if twice:
+        raise UsageError(
+            f"datasets.{name}.from: {', '.join(twice)} is named more than once",
+            "name each source once; a fraction takes a part of it",
+        )
+
+
+def _check_left(name: str, ledger: Ledger) -> str:
+    if not ledger.rows.alive.any():
+        worst = max(ledger.stages, key=lambda step: int(step["dropped"]))
+        raise DataError(
+            f"datasets.{name}: no record is left of {len(ledger.rows)}; most went at "
+            f"{worst['stage']} ({worst['rule']}: {worst['dropped']})",
+            f"loosen datasets.{name}.{worst['stage']}, or look at its reasons in the ledger",
+        )
+    kinds = ledger.rows.column("kind").unique().to_pylist()
+    if len(kinds) > 1:
+        of = {
+            source.name: sorted({kind for _, b in source.pieces(["kind"]) for kind in b[0].to_pylist()})
+            for source in ledger.rows.sources
+        }
+        listed = ", ".join(f"{source}: {' and '.join(found)}" for source, found in of.items())
+        raise DataError(
+            f"datasets.{name}: the records are of different kinds ({listed})",
+            "make one dataset of each kind",
+        )
+    return str(kinds[0])
+
+
+def _split(
+    dataset: Dataset, rows: Rows, ids: pa.ChunkedArray, seed: int, threads: int
+) -> tuple[pa.Array, pa.Array]:
+    """Give the side and the cluster of every row alive."""
+    from tuneforge_datastore.split import assign
+
+    spec = dataset.split
+    numbers = rows.numbers()
+    mine = ids.take(pa.array(numbers)).combine_chunks()
+    keys = rows.column("content_hash").combine_chunks()
+    groups: NDArray[np.int64] | None = None
+    cluster = mine
+    if spec.by == "prompt":
+        prompts = rows.column("prompt").combine_chunks()
+        keys = pc.if_else(pc.equal(prompts, ""), keys, prompts)
+    elif spec.by == "near-duplicate-cluster" and spec.eval > 0:
+        groups = _clusters(dataset.dedup.near or NearDedup(), dataset, rows, seed, threads)
+        if groups is not None:
+            cluster = mine.take(pa.array(groups))
+    return assign(keys, share=spec.eval, seed=seed, groups=groups), cluster
+
+
+def _clusters(
+    near: NearDedup, dataset: Dataset, rows: Rows, seed: int, threads: int
+) -> NDArray[np.int64] | None:
+    # What near dedup of whole texts has kept is no pair's near duplicate: each its own cluster.
+    if dataset.dedup.near and dataset.dedup.near.of == "whole":
+        return np.arange(int(rows.alive.sum()), dtype=np.int64)
+    from tuneforge_datastore.dedup.near import clusters
+
+    return clusters(
+        rows.texts("whole"),
+        threshold=near.threshold,
+        ngram=near.ngram,
+        permutations=near.permutations,
+        seed=seed,
+        threads=threads,
+    )
+
+
+def _write_kept(rows: Rows, path: Path, side: pa.Array, cluster: pa.Array) -> None:
+    with parquet_writer(path, KEPT) as writer:
+        waiting: list[pa.Table] = []
+        held = at = 0
+        for _, piece in rows.kept_pieces():
+            count = len(piece)
+            piece = piece.append_column("split", side.slice(at, count))
+            waiting.append(piece.append_column("cluster", cluster.slice(at, count)))
+            at += count
+            held += count
+            if held >= BATCH_ROWS:
+                writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=held)
+                waiting, held = [], 0
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=held)

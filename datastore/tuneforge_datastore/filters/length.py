@@ -1,0 +1,24 @@
+"""Length of a part in characters or words."""
+
+from tuneforge_datastore.filters import PARTS, Check
+from tuneforge_specs.filters import LengthFilter
+
+_MEASURES = {
+    "characters": "length({part})",
+    "words": r"len(regexp_extract_all({part}, '\S+'))",
+}
+
+
+def check(spec: LengthFilter) -> Check:
+    """Keep between ``min`` and ``max``; the score is the length."""
+    measure = _MEASURES[spec.unit].format(part=PARTS[spec.of])
+    outside = (
+        f"CASE WHEN {measure} < {spec.min} THEN 'fewer than the least, {spec.min}' "
+        f"ELSE 'more than the most, {spec.max}' END"
+    )
+    return Check(
+        rule="length",
+        keep=f"{measure} BETWEEN {spec.min} AND {spec.max}",
+        score=measure,
+        reason=f"'{spec.of} of ' || {measure} || ' {spec.unit}: ' || {outside}",
+    )
