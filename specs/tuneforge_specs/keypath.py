@@ -14,10 +14,12 @@ _PART = re.compile(
 
 def key_text(key: str) -> str:
     """Write one key as TOML does: bare where it may be, else quoted."""
-    if _BARE.fullmatch(key):
-        return key
-    escaped = "".join(_escape(character) for character in key)
-    return f'"{escaped}"'
+    return key if _BARE.fullmatch(key) else quoted(key)
+
+
+def quoted(text: str) -> str:
+    """Write ``text`` as a TOML basic string."""
+    return f'"{"".join(_escape(character) for character in text)}"'
 
 
 def _escape(character: str) -> str:
