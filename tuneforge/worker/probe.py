@@ -156,7 +156,7 @@ class Comparison:
         difference = (found - expected).abs()
         # An offset common to all logits of a position changes no probability, so the spread is
         # measured around the position's mean.
-        spread = expected.std(dim=-1)
+        spread = expected.std(dim=-1).clamp_min(1e-6)
         top = expected.topk(2, dim=-1)
         same = found.argmax(dim=-1) == top.indices[:, 0]
         # Where the two best differ by less than a tenth of the spread, either is a fair answer.

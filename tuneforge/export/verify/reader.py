@@ -1,0 +1,71 @@
+"""Judging what the independent reader saw: logits, generations and token ids."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuneforge.export.verify.report import Report
+from tuneforge.export.verify.thresholds import within
+from tuneforge.export.verify.vocabulary import Metadata, describe
+
+READER = "transformers"
+# Where transformers' GGUF tokenizer cuts as llama.cpp does: elsewhere it ignores
+# `tokenizer.ggml.pre` (its Llama always splits as GPT-2), so that differences are its own.
+FAITHFUL = frozenset({("llama", "gpt-2"), ("qwen2", "qwen2"), ("qwen3", "qwen2")})
+
+
+def judge(
+    kinds: Mapping[str, str],
+    found: Mapping[str, Any],
+    dtype: str,
+    terminators: Sequence[int],
+    report: Report,
+) -> None:
+    """Judge logits and generations; ``kinds`` maps file names to types, ``found`` is probe.json."""
+    for file, kind in kinds.items():
+        seen = found["files"][file]
+        report.measured[file] = seen["logits"]
+        report.add("logits", file, READER, *within(kind, seen["logits"], dtype))
+        report.add(
+            "stops", file, READER, *_stops(found["generated"], seen["generated"], terminators)
+        )
+
+
+def _stops(
+    source: Sequence[list[int]], file: Sequence[list[int]], terminators: Sequence[int]
+) -> tuple[bool, str]:
+    """Return whether generation ends at a terminator wherever the source's does."""
+    ends = set(terminators)
+    stopping = [n for n, ids in enumerate(source) if ids and ids[-1] in ends]
+    if not stopping:
+        return True, f"the source does not stop in {len(source)} greedy generations either"
+    missed = [n for n in stopping if not file[n] or file[n][-1] not in ends]
+    same = sum(a == b for a, b in zip(source, file, strict=True))
+    detail = f"{len(stopping) - len(missed)} of {len(stopping)} stop, {same} of {len(source)} equal"
+    # A coarse quantisation may ramble once; a wrong terminator never stops.
+    return len(missed) < len(stopping) or not stopping, detail
+
+
+def judge_ids(
+    file: str,
+    metadata: Metadata,
+    texts: Mapping[str, list[int]],
+    found: list[list[int]] | str,
+    report: Report,
+) -> None:
+    """Judge transformers' token ids where its GGUF tokenizer is faithful; else note what it saw."""
+    pair = (metadata["general.architecture"], metadata["tokenizer.ggml.pre"])
+    if isinstance(found, str):
+        reason = f"token ids by transformers: its GGUF tokenizer cannot read this model's ({found})"
+        if reason not in report.unverified:
+            report.unverified.append(reason)
+        return
+    different = [text for (text, a), b in zip(texts.items(), found, strict=True) if a != b]
+    if pair in FAITHFUL:
+        report.add("token ids", file, READER, not different, describe(different, len(texts)))
+    elif different:
+        report.notes.append(
+            f"{file}: transformers' GGUF tokenizer does not follow {'/'.join(pair)}:"
+            f" {describe(different, len(texts))}"
+        )
+    else:
+        report.add("token ids", file, READER, True, describe(different, len(texts)))
