@@ -1,0 +1,1 @@
+"""Carrying a plan out: steps, artifacts, gates, the lock file and the event log."""

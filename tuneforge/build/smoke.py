@@ -1,0 +1,62 @@
+"""A spec made tiny: the same graph on a few rows, to find errors before a GPU is rented."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tuneforge_specs.loader import LoadedSpec
+from tuneforge_specs.spec import Spec
+
+ROWS = 200
+STEPS = 2
+TOKENS = 256
+EVALUATED = 4
+NEW_TOKENS = 8
+SCRATCH = {"hidden": 32, "layers": 2, "heads": 2, "kv_heads": 2, "intermediate": 64, "steps": 2}
+
+
+@dataclass(frozen=True)
+class SmokeSpec(LoadedSpec):
+    """A loaded spec whose values were shrunk; positions are those of the file."""
+
+
+def shrink(loaded: LoadedSpec) -> SmokeSpec:
+    """Cut rows, tokens and steps down; names, methods and their combinations stay."""
+    data = loaded.spec.model_dump(mode="json", by_alias=True)
+    for source in data["sources"].values():
+        source["limit"] = min(source["limit"] or ROWS, ROWS)
+    for dataset in data["datasets"].values():
+        _shrink_dataset(dataset)
+    for train in data["train"].values():
+        _shrink_training(train["args"])
+    if "scratch" in data["base"]:
+        data["base"]["scratch"] |= {
+            **SCRATCH,
+            "vocab": min(data["base"]["scratch"]["vocab"], 400),
+        }
+    for evaluation in data["evaluate"].values():
+        evaluation["rows"] = min(evaluation["rows"] or EVALUATED, EVALUATED)
+        evaluation["max_new_tokens"] = min(evaluation["max_new_tokens"], NEW_TOKENS)
+    spec = Spec.model_validate(data, by_alias=True, by_name=False)
+    return SmokeSpec(spec, loaded.path, loaded.warnings, loaded.document)
+
+
+def _shrink_dataset(dataset: dict[str, Any]) -> None:
+    # Few rows: take them all, leave enough for both sides, and cut instead of dropping.
+    for mix in dataset["from"]:
+        mix["fraction"] = 1.0
+    if dataset["split"]["eval"] > 0:
+        dataset["split"] = {"eval": max(dataset["split"]["eval"], 0.25), "by": "record"}
+    template = dataset["template"]
+    template["max_tokens"] = min(template["max_tokens"], TOKENS)
+    if template["overflow"] == "drop":
+        template["overflow"] = "truncate"
+
+
+def _shrink_training(arguments: dict[str, Any]) -> None:
+    arguments |= {
+        "max_steps": STEPS,
+        "micro_batch": min(arguments["micro_batch"], 2),
+        "accumulate": 1,
+        "eval_every": 0,
+        "checkpoint_every": 0,
+    }

@@ -1,0 +1,83 @@
+"""Calls one command and turns what it raises into a message and an exit code."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+from tuneforge_specs.errors import TuneforgeError
+from typer.main import get_command
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141  # what a shell reports for a program that SIGPIPE ended
+
+
+def invoke(name: str, target: str, arguments: Sequence[str]) -> int:
+    """Load ``module:attribute`` and run it with the arguments of one command."""
+    try:
+        code = _run(name, target, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout again on exit; with the reader gone that must not be an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return PIPE_CLOSED
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except TuneforgeError as error:
+        sys.stderr.write(f"{describe(error)}\n")
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback on the screen)
+        return _usage(error) or _crash(error, name)
+    return code
+
+
+def _run(name: str, target: str, arguments: Sequence[str]) -> int:
+    module, attribute = target.split(":")
+    command: Any = getattr(import_module(module), attribute)
+    if isinstance(command, typer.Typer):
+        app = command
+        app.pretty_exceptions_enable = False
+    else:
+        app = typer.Typer(
+            add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        )
+        app.command(name)(command)
+    result = get_command(app).main(
+        args=list(arguments), prog_name=f"tuneforge {name}", standalone_mode=False
+    )
+    return result if isinstance(result, int) else 0
+
+
+def describe(error: TuneforgeError) -> str:
+    """Write an error as it is shown: what is wrong, then the fix."""
+    return "\n".join(f"error: {line}" if n == 0 else line for n, line in enumerate(_lines(error)))
+
+
+def _lines(error: TuneforgeError) -> list[str]:
+    return str(error).splitlines() or [type(error).__name__]
+
+
+def _usage(error: Exception) -> int:
+    """Show an error of the argument parser, which is click's or typer's own copy of it."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if not callable(show) or not isinstance(code, int):
+        return 0
+    show()
+    return code
+
+
+def _crash(error: Exception, name: str) -> int:
+    descriptor, path = tempfile.mkstemp(prefix="tuneforge-crash-", suffix=".txt")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"tuneforge {' '.join(sys.argv[1:])}\npython {sys.version}\n\n")
+        traceback.print_exception(error, file=file)
+    sys.stderr.write(
+        f"error: tuneforge {name} failed, which is a bug: {type(error).__name__}: "
+        f"{str(error).splitlines()[0] if str(error) else ''}\n  details: {path}\n"
+    )
+    return 1

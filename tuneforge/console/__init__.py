@@ -1,0 +1,1 @@
+"""How a build is shown: one interface, several implementations, all fed by build events."""

@@ -1,0 +1,173 @@
+"""What is told at the end of a build, as a value: read from its artifacts, shown elsewhere."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuneforge_specs.loader import LoadedSpec
+
+from tuneforge.build.commit import size_of
+from tuneforge.build.gates import METRICS, GateResult
+from tuneforge.build.result import BuildResult
+from tuneforge.step import Artifact
+
+SAMPLES = 2
+LOWER_IS_BETTER = ("loss", "perplexity")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a funnel."""
+
+    name: str
+    taken: int
+    dropped: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One metric before (base) and after; ``base`` is None where it was not measured."""
+
+    metric: str
+    base: float | None
+    tuned: float
+
+    @property
+    def better(self) -> bool:
+        """Whether the tuned model is the better one."""
+        if self.base is None:
+            return False
+        lower = self.metric.split("@")[0] in LOWER_IS_BETTER
+        return self.tuned < self.base if lower else self.tuned > self.base
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prompt with what the reference, the base and the tuned model say."""
+
+    prompt: str
+    reference: str
+    base: str
+    tuned: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation measured."""
+
+    name: str
+    model: str
+    rows: int
+    measured: tuple[Measured, ...]
+    gates: tuple[GateResult, ...]
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Something a user looks for: where it is, and its size."""
+
+    what: str
+    path: Path
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A finished build."""
+
+    name: str
+    seconds: float
+    steps: tuple[tuple[str, float], ...]
+    cached: int
+    funnels: dict[str, tuple[Stage, ...]] = field(default_factory=dict)
+    evaluations: tuple[Evaluation, ...] = ()
+    places: tuple[Place, ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
+
+
+def summarise(loaded: LoadedSpec, result: BuildResult) -> Summary:
+    """Read what a person wants to know from the artifacts of a build."""
+    found = result.artifacts
+    return Summary(
+        name=loaded.spec.build.name,
+        seconds=result.seconds,
+        steps=tuple(result.ran.items()),
+        cached=len(found) - len(result.ran),
+        funnels={
+            name: _funnel(found[f"dataset.{name}"].path)
+            for name in loaded.spec.datasets
+            if f"dataset.{name}" in found
+        },
+        evaluations=tuple(
+            _evaluation(name, found[f"evaluate.{name}"], loaded, result)
+            for name in loaded.spec.evaluate
+            if f"evaluate.{name}" in found
+        ),
+        places=_places(loaded, result),
+        warnings=tuple(dict.fromkeys(result.warnings)),
+    )
+
+
+def _funnel(folder: Path) -> tuple[Stage, ...]:
+    rows = json.loads((folder / "funnel.json").read_text())
+    return tuple(
+        Stage(f"{row['stage']} ({row['rule']})", row["in"], row["dropped"], row["out"])
+        for row in rows
+    )
+
+
+def _evaluation(
+    name: str, artifact: Artifact, loaded: LoadedSpec, result: BuildResult
+) -> Evaluation:
+    read: dict[str, Any] = json.loads((artifact.path / METRICS).read_text())
+    base = read.get("base") or {}
+    measured = tuple(
+        Measured(metric, base.get(metric), value)
+        for metric, value in read["metrics"].items()
+        if isinstance(value, int | float)
+    )
+    return Evaluation(
+        name,
+        loaded.spec.evaluate[name].model,
+        int(read.get("rows", 0)),
+        measured,
+        tuple(gate for gate in result.gates if gate.evaluation == name),
+        _samples(artifact.path / "samples.parquet"),
+    )
+
+
+def _samples(path: Path) -> tuple[Sample, ...]:
+    if not path.is_file():
+        return ()
+    from pyarrow import parquet
+
+    table = parquet.read_table(path).slice(0, SAMPLES).to_pylist()
+    return tuple(
+        Sample(
+            str(row.get("prompt") or ""),
+            str(row.get("reference") or ""),
+            str(row.get("base_output") or ""),
+            str(row.get("output") or ""),
+        )
+        for row in table
+    )
+
+
+def _places(loaded: LoadedSpec, result: BuildResult) -> tuple[Place, ...]:
+    workspace = result.folder.parent.parent
+    places = [
+        (f"export {name}", workspace / "exports" / name, result.artifacts[f"export.{name}"])
+        for name in loaded.spec.export
+        if f"export.{name}" in result.artifacts
+    ]
+    if not places:
+        places = [
+            (step, artifact.path, artifact)
+            for step, artifact in result.artifacts.items()
+            if step.startswith(("merge.", "train."))
+        ]
+    told = [Place(what, path, size_of(found.path)) for what, path, found in places]
+    return (*told, Place("log", result.folder / "events.jsonl", 0))

@@ -1,0 +1,104 @@
+"""What the spec names outside itself, looked up once: files, model folders, hub commits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tuneforge_specs.base import ModelBase
+from tuneforge_specs.errors import EnvironmentMissing
+from tuneforge_specs.merge import AdapterInput, ModelInput
+from tuneforge_specs.sources import HfSource, PathSource, Source, SqlSource
+from tuneforge_specs.spec import Spec
+
+from tuneforge.plan.files import model_files, source_files, sql_files, template_file
+from tuneforge.plan.hub import Located, locate
+
+
+@dataclass(frozen=True)
+class External:
+    """The files one step reads from outside, and the commit it is pinned to ("" for none)."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    commits: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING = External()
+
+
+def gather(
+    spec: Spec, directory: Path, *, stdin: Path, pins: Mapping[str, str]
+) -> dict[str, External]:
+    """Look up what each step needs from outside, by step id.
+
+    ``pins`` maps spec key paths to commits of the lock file. Raises DataError for missing data
+    and EnvironmentMissing for a missing model.
+    """
+    found = {
+        f"source.{name}": _source(name, source, directory, stdin, pins)
+        for name, source in spec.sources.items()
+    }
+    if isinstance(spec.base, ModelBase):
+        key = "base.model"
+        place = locate(
+            spec.base.model,
+            spec.base.revision,
+            kind="model",
+            pinned=pins.get(key, ""),
+            directory=directory,
+        )
+        found["base"] = _weights(place, key, "model")
+    for name, dataset in spec.datasets.items():
+        found[f"render.{name}"] = External(template_file(dataset.template.chat, directory))
+    for name in spec.merge:
+        found[f"merge.{name}"] = _merge(spec, name, directory, pins)
+    return found
+
+
+def _source(
+    name: str, source: Source, directory: Path, stdin: Path, pins: Mapping[str, str]
+) -> External:
+    if isinstance(source, PathSource):
+        return External(source_files(name, source, directory, stdin))
+    if isinstance(source, SqlSource):
+        return External(sql_files(source, directory))
+    assert isinstance(source, HfSource)
+    key = f"sources.{name}.hf"
+    place = locate(
+        source.hf, source.revision, kind="dataset", pinned=pins.get(key, ""), directory=directory
+    )
+    if place.commit:
+        return External(commits={key: place.commit})
+    assert place.folder is not None
+    return External(model_files(place.folder, source.hf))
+
+
+def _merge(spec: Spec, name: str, directory: Path, pins: Mapping[str, str]) -> External:
+    files: dict[str, Path] = {}
+    commits: dict[str, str] = {}
+    for index, entry in enumerate(spec.merge[name].inputs):
+        if isinstance(entry, ModelInput):
+            what, text = "model", entry.model
+        elif isinstance(entry, AdapterInput):
+            what, text = "adapter", entry.adapter
+        else:
+            continue
+        key = f"merge.{name}.inputs[{index}].{what}"
+        place = locate(text, "main", kind="model", pinned=pins.get(key, ""), directory=directory)
+        found = _weights(place, key, f"inputs[{index}]")
+        files |= found.files
+        commits |= found.commits
+    return External(files, commits)
+
+
+def _weights(place: Located, key: str, role: str) -> External:
+    if place.commit:
+        return External(commits={key: place.commit})
+    assert place.folder is not None
+    files = model_files(place.folder, role)
+    known = {f"{role}/config.json", f"{role}/adapter_config.json"}
+    if not known & set(files):
+        raise EnvironmentMissing(
+            f"{key}: {place.folder} holds no model (no config.json)",
+            "name a folder with config.json, a tokenizer and *.safetensors",
+        )
+    return External(files)
