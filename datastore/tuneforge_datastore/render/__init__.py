@@ -1,0 +1,1 @@
+"""Renderings: records through a chat template and a tokenizer, with exact loss masks."""

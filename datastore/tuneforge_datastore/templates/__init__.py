@@ -1,0 +1,1 @@
+"""Chat templates: the shipped ones, the tokenizer's own, a Jinja file; rendering with spans."""
