@@ -134,6 +134,9 @@ def rejects_table(rows: list[tuple[str, str, str, int, str, str]]) -> pa.Table:
     """Give rejected rows as Arrow."""
     columns = list(zip(*rows, strict=True)) if rows else [[] for _ in REJECTS.names]
     return pa.table(
-        [pa.array(list(column), field.type) for column, field in zip(columns, REJECTS, strict=True)],
+        [
+            pa.array(list(column), field.type)
+            for column, field in zip(columns, REJECTS, strict=True)
+        ],
         schema=REJECTS,
     )

@@ -112,7 +112,9 @@ def _check_left(name: str, ledger: Ledger) -> str:
     kinds = ledger.rows.column("kind").unique().to_pylist()
     if len(kinds) > 1:
         of = {
-            source.name: sorted({kind for _, b in source.pieces(["kind"]) for kind in b[0].to_pylist()})
+            source.name: sorted(
+                {kind for _, b in source.pieces(["kind"]) for kind in b[0].to_pylist()}
+            )
             for source in ledger.rows.sources
         }
         listed = ", ".join(f"{source}: {' and '.join(found)}" for source, found in of.items())

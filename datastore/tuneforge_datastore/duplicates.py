@@ -32,7 +32,9 @@ def drop_exact(connection: duckdb.DuckDBPyConnection, ledger: Ledger, ids: pa.Ch
     )
 
 
-def drop_near(ledger: Ledger, spec: NearDedup, ids: pa.ChunkedArray, seed: int, threads: int) -> int:
+def drop_near(
+    ledger: Ledger, spec: NearDedup, ids: pa.ChunkedArray, seed: int, threads: int
+) -> int:
     """Drop records at least ``threshold`` similar to an earlier kept one; give the bounded count."""
     from tuneforge_datastore.dedup.near import near_duplicates
 

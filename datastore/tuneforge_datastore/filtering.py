@@ -45,7 +45,7 @@ def _failed(
     rows = ledger.rows
     alive = pa.table({"row": rows.numbers()})
     table = (
-        f"(SELECT *, file_row_number + {source.first} AS \"row\" "
+        f'(SELECT *, file_row_number + {source.first} AS "row" '
         "FROM read_parquet($records, file_row_number = true))"
     )
     if len(alive) < len(rows):

@@ -62,9 +62,7 @@ def _user_text(turns: list[Message]) -> str:
 
 def answer_text(turns: list[Message]) -> str:
     """Give the text of an answer; a turn that only calls tools is its calls."""
-    return "\n".join(
-        turn.content or turn.tool_calls for turn in turns if turn.role == "assistant"
-    )
+    return "\n".join(turn.content or turn.tool_calls for turn in turns if turn.role == "assistant")
 
 
 def content_hash(record: Record) -> str:

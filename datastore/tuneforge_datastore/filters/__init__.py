@@ -42,8 +42,3 @@ def check(filter_spec: Filter) -> Check:
     module, attribute = FILTERS[filter_spec.kind].split(":")
     made: Check = getattr(import_module(f"{__name__}.{module}"), attribute)(filter_spec)
     return made
-
-
-def literal(text: str) -> str:
-    """Quote a text as a SQL string."""
-    return "'" + text.replace("'", "''") + "'"

@@ -5,9 +5,7 @@ from tuneforge_specs.filters import EmptyFilter
 
 _BLANK = r"NOT regexp_matches({0}, '\S')"
 _TURN = f"m.role <> 'system' AND m.tool_calls = '' AND {_BLANK.format('m.content')}"
-_EMPTY_TURN = (
-    "len(list_filter(messages || chosen || rejected, lambda m: " + _TURN + ")) > 0"
-)
+_EMPTY_TURN = "len(list_filter(messages || chosen || rejected, lambda m: " + _TURN + ")) > 0"
 
 
 def check(_spec: EmptyFilter) -> Check:

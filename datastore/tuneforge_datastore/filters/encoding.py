@@ -1,6 +1,7 @@
 """Text that was decoded with the wrong encoding, or holds control characters."""
 
-from tuneforge_datastore.filters import PARTS, Check, literal
+from tuneforge_datastore.filters import PARTS, Check
+from tuneforge_datastore.quoting import literal
 from tuneforge_specs.filters import EncodingFilter
 
 PATTERN = "|".join(

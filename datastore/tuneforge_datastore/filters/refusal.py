@@ -2,7 +2,8 @@
 
 import re
 
-from tuneforge_datastore.filters import Check, literal
+from tuneforge_datastore.filters import Check
+from tuneforge_datastore.quoting import literal
 from tuneforge_specs.filters import RefusalFilter
 
 # At the very beginning of an answer. Further in, the same words are often the answer's own.

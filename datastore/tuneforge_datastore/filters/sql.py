@@ -1,6 +1,7 @@
 """Any DuckDB predicate over the columns of a record."""
 
-from tuneforge_datastore.filters import Check, literal
+from tuneforge_datastore.filters import Check
+from tuneforge_datastore.quoting import literal
 from tuneforge_specs.filters import SqlFilter
 
 

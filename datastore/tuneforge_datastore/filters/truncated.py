@@ -1,6 +1,7 @@
 """Completions that were cut: in mid-sentence, inside a code block, or with a bracket left open."""
 
-from tuneforge_datastore.filters import Check, literal
+from tuneforge_datastore.filters import Check
+from tuneforge_datastore.quoting import literal
 from tuneforge_specs.filters import TruncatedFilter
 
 # Prose that runs on: a last line of at least this many words without an end. Shorter last lines
@@ -14,9 +15,7 @@ def check(_spec: TruncatedFilter) -> Check:
     """Drop what stops before its end; the evidence is how it stops."""
     runs_on = f"regexp_matches(completion, {literal(_RUNS_ON)})"
     fence = f"({_count('```')} // 3) % 2 = 1"
-    opened = " OR ".join(
-        f"{_count(left)} > {_count(right)}" for left, right in ("()", "[]", "{}")
-    )
+    opened = " OR ".join(f"{_count(left)} > {_count(right)}" for left, right in ("()", "[]", "{}"))
     bracket = f"(({opened}) AND NOT regexp_matches(completion, {literal(_ENDED)}))"
     return Check(
         rule="truncated",

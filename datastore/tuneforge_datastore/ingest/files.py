@@ -3,7 +3,7 @@
 import gzip
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 from typing import IO, cast
@@ -65,6 +65,26 @@ def _nearest(missing: Path) -> str:
     return f"did you mean {missing.parent / near[0]}?" if near else "correct the path"
 
 
+def shown(file: Path, directory: Path) -> str:
+    """Name a file as messages and records do: relative to ``directory`` where it is below it."""
+    return str(file.relative_to(directory) if file.is_relative_to(directory) else file)
+
+
+def listed_data(
+    files: Mapping[str, Path], path: str | Sequence[str], directory: Path
+) -> dict[str, Path]:
+    """Leave out of ``files`` what a folder of ``path`` holds beside data (a README, a licence)."""
+    named = [
+        directory / Path(one).expanduser() for one in ([path] if isinstance(path, str) else path)
+    ]
+    folders = [folder for folder in named if folder.is_dir()]
+
+    def beside(file: Path) -> bool:
+        return any(file.is_relative_to(folder) for folder in folders) and not _is_data(file)
+
+    return {place: file for place, file in files.items() if file in named or not beside(file)}
+
+
 def _is_data(file: Path) -> bool:
     hidden = file.name.startswith((".", "_"))
     return not hidden and file.name not in _SKIPPED and suffix(file) in READABLE
@@ -79,7 +99,9 @@ def suffix(file: Path) -> str:
 def open_bytes(file: Path) -> IO[bytes]:
     """Open a file or standard input for reading, decompressing gzip and zstd by their magic."""
     raw: IO[bytes] = sys.stdin.buffer if file == STDIN else file.open("rb")
-    stream = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
+    stream = (
+        raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
+    )
     magic = stream.peek(4)[:4]
     if magic[:2] == b"\x1f\x8b":
         return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))

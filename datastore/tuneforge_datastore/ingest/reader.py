@@ -39,7 +39,9 @@ def read_file(file: Path) -> Iterator[Row | Broken]:
 
 def _reader(file: Path, stream: IO[bytes]) -> Iterator[Row | Broken]:
     known = READERS.get(suffix(file))
-    seekable = stream if hasattr(stream, "peek") else io.BufferedReader(cast("io.RawIOBase", stream))
+    seekable = (
+        stream if hasattr(stream, "peek") else io.BufferedReader(cast("io.RawIOBase", stream))
+    )
     begin = cast("io.BufferedReader", seekable).peek(64)[:64]
     if begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise BrokenFile(1, "the file is UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)")

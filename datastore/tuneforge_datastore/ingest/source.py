@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tuneforge_datastore.columns import Batch, parquet_writer, rejects_table
 from tuneforge_datastore.ingest.detect import SAMPLE, choose
-from tuneforge_datastore.ingest.files import data_files
+from tuneforge_datastore.ingest.files import data_files, shown
 from tuneforge_datastore.ingest.formats import Format
 from tuneforge_datastore.ingest.reader import read_file
 from tuneforge_datastore.ingest.rows import RAW_SHOWN, Broken, BrokenFile, Row, RowError
@@ -31,7 +31,6 @@ class Ingested:
     """What was read: rows kept and refused, and how each file was understood."""
 
     source: str
-    license: str
     records: int = 0
     rejected: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
@@ -51,9 +50,18 @@ def _without_cycles() -> Iterator[None]:
 
 
 def ingest(
-    name: str, source: SourceBase, directory: Path, out: Path, progress: Progress = lambda _: None
+    name: str,
+    source: SourceBase,
+    directory: Path,
+    out: Path,
+    *,
+    files: Mapping[str, Path] | None = None,
+    progress: Progress = lambda _: None,
 ) -> Ingested:
-    """Read ``source`` into the folder ``out``, in bounded memory; relative paths are under ``directory``.
+    """Read ``source`` into the folder ``out``, in bounded memory.
+
+    Relative paths are under ``directory``. ``files`` gives the files of a path source, by the name
+    they are shown under, where they are known already.
 
     Raises:
         DataError: nothing to read, a format that does not fit, or, unless ``on_error`` is skip, a
@@ -61,7 +69,7 @@ def ingest(
     """
     out.mkdir(parents=True, exist_ok=True)
     with _without_cycles(), closing(_Ingest(name, source, out, progress)) as work:
-        for place, rows in _inputs(source, directory):
+        for place, rows in _inputs(source, directory, files):
             work.file(place, rows)
             if work.enough:
                 break
@@ -71,7 +79,7 @@ def ingest(
 
 
 def _inputs(
-    source: SourceBase, directory: Path
+    source: SourceBase, directory: Path, files: Mapping[str, Path] | None
 ) -> Iterator[tuple[str, Iterator[Row | Broken]]]:
     if isinstance(source, HfSource):
         from tuneforge_datastore.ingest.hub import read_hf
@@ -82,9 +90,9 @@ def _inputs(
 
         yield "sql", read_sql(source.sql, directory)
     elif isinstance(source, PathSource):
-        for file in data_files(source.path, directory):
-            inside = file.is_relative_to(directory)
-            place = str(file.relative_to(directory) if inside else file)
+        if files is None:
+            files = {shown(file, directory): file for file in data_files(source.path, directory)}
+        for place, file in files.items():
             yield ("standard input" if place == "-" else place), read_file(file)
 
 
@@ -95,7 +103,7 @@ class _Ingest:
         self.progress = progress
         self.out = out
         self.ordinal = 0
-        self.result = Ingested(name, source.license)
+        self.result = Ingested(name)
         self.batch = Batch(name)
         self.rejects: list[tuple[str, str, str, int, str, str]] = []
         self.writer = parquet_writer(out / "records.parquet", SCHEMA)
@@ -124,7 +132,9 @@ class _Ingest:
             else:
                 made, why = None, "no row could be read"
                 for row in first:
-                    self._reject(row.line, getattr(row, "reason", ""), getattr(row, "raw", ""), place)
+                    self._reject(
+                        row.line, getattr(row, "reason", ""), getattr(row, "raw", ""), place
+                    )
         except BrokenFile as error:
             where = f"{place}:{error.line}" if error.line else place
             raise DataError(f"{where}: {error.reason}", "correct the file") from None

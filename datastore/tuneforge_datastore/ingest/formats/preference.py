@@ -10,7 +10,15 @@ from tuneforge_datastore.ingest.rows import RowError, as_text
 from tuneforge_datastore.ingest.turns import tools_json, turns
 from tuneforge_datastore.records import Message, Record
 
-_PROMPTS = ("prompt", "question", "instruction", "query", "conversations", "conversation", "messages")
+_PROMPTS = (
+    "prompt",
+    "question",
+    "instruction",
+    "query",
+    "conversations",
+    "conversation",
+    "messages",
+)
 
 
 def _fits(columns: frozenset[str], rows: Sequence[Values]) -> str:
@@ -66,7 +74,9 @@ def pair(prompt: list[Message], chosen: list[Message], rejected: list[Message]) 
         prompt = chosen[:shared]
         chosen, rejected = chosen[shared:], rejected[shared:]
     if not prompt:
-        raise RowError("chosen and rejected have no prompt in common, and no prompt column is there")
+        raise RowError(
+            "chosen and rejected have no prompt in common, and no prompt column is there"
+        )
     for name, turn_list in (("chosen", chosen), ("rejected", rejected)):
         if not turn_list or turn_list[0].role != "assistant":
             raise RowError(f"{name} must begin with an assistant turn after the shared prompt")

@@ -12,9 +12,7 @@ CONVERSATION_COLUMNS = ("conversations", "conversation", "dialog", "dialogue")
 TOOL_COLUMNS = ("tools", "functions")
 
 
-def conversation_fits(
-    columns: frozenset[str], rows: Sequence[Values], names: Sequence[str]
-) -> str:
+def conversation_fits(columns: frozenset[str], rows: Sequence[Values], names: Sequence[str]) -> str:
     """Say why rows are conversations and nothing more, or give an empty string."""
     name = next((name for name in names if name in columns), "")
     rated = {"chosen", "rejected"} <= columns or has_label(rows)

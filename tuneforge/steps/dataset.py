@@ -1,0 +1,45 @@
+"""The step that curates a dataset from its sources."""
+
+from pathlib import Path
+
+from tuneforge.step import StepContext
+
+VERSION = 1
+
+
+def run(context: StepContext) -> None:
+    """Write ``kept.parquet``, ``ledger.parquet`` and ``funnel.json``."""
+    from tuneforge_datastore.curate import Resources, curate
+
+    name = context.step.name
+    roles = {role: artifact.path for role, artifact in context.inputs.items()}
+
+    def named(prefix: str) -> dict[str, Path]:
+        return {
+            role.removeprefix(prefix): path
+            for role, path in roles.items()
+            if role.startswith(prefix)
+        }
+
+    made = curate(
+        name,
+        context.spec.datasets[name],
+        named("source."),
+        named("against."),
+        context.out,
+        Resources(
+            folder=context.workspace / "tmp",
+            threads=context.threads,
+            log=context.report.log,
+            warn=context.report.warn,
+        ),
+        context.seed,
+    )
+    for step in made.funnel:
+        if step["dropped"]:
+            context.report.log(
+                f"{step['stage']} ({step['rule']}): -{step['dropped']} -> {step['out']}"
+            )
+    context.report.metrics(
+        {"records": made.records, "kept": made.kept, "train": made.train, "eval": made.eval}
+    )
