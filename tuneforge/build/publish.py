@@ -1,7 +1,6 @@
 """Telling the datastore which artifacts are current."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from tuneforge.digest import value_digest
@@ -15,8 +14,6 @@ def publish(workspace: Workspace, artifacts: Mapping[str, Artifact]) -> None:
     digest = value_digest({step: [a.key, a.digest] for step, a in artifacts.items()})
     store = workspace.root / "store.duckdb"
     if store.exists() and _read(stamp) == digest:
-        return
-    if find_spec("tuneforge_datastore.store") is None:
         return
     from tuneforge_datastore.store import Catalog, CatalogEntry
     from tuneforge_datastore.store import publish as publish_catalog

@@ -1,8 +1,9 @@
 """Options that several commands share, and what opens a spec with them."""
 
+import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from tuneforge_specs.loader import LoadedSpec, load
@@ -44,3 +45,8 @@ def open_spec(
     from tuneforge.build.smoke import shrink
 
     return shrink(loaded), Workspace(place.root / "smoke")
+
+
+def write_json(value: Any) -> None:
+    """Write one JSON document to stdout."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")

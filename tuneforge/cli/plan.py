@@ -14,6 +14,7 @@ from tuneforge.cli.options import (
     SpecPath,
     WorkspacePath,
     open_spec,
+    write_json,
 )
 
 
@@ -39,17 +40,17 @@ def plan(
 
     loaded, place = open_spec(spec, sets, workspace, smoke=smoke)
     if resolved:
-        import json as json_module
+        if json:
+            write_json(loaded.resolved)
+        else:
+            from tuneforge_specs.write import to_toml
 
-        sys.stdout.write(json_module.dumps(loaded.resolved, indent=1, ensure_ascii=False) + "\n")
+            sys.stdout.write(to_toml(loaded.resolved))
         return
     locked = pins(read_lock(lock_path(loaded.path)))
     wanted = Wanted(tuple(only or ()), tuple(force or ()), locked, smoke)
     made = make_plan(loaded, place, wanted)
     if json:
-        import json as json_module
-
-        steps = [planned.as_json() for planned in made]
-        sys.stdout.write(json_module.dumps({"name": made.name, "steps": steps}, indent=1) + "\n")
+        write_json({"name": made.name, "steps": [planned.as_json() for planned in made]})
         return
     sys.stdout.write("\n".join(plan_lines(made)) + "\n")
