@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuneforge_datastore.dedup.near import as_texts
+from tuneforge_datastore.dedup.columns import read
 from tuneforge_datastore.dedup.shingles import join, words
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def overlaps(
     """
     from tuneforge_datastore.dedup import passages
 
-    reference = as_texts(against)
+    reference = read(against)
     total = passages.count_grams(reference, len(against), ngram, reference.longest())
     if total == 0:
         return []
@@ -43,7 +43,7 @@ def overlaps(
     table = np.full((capacity, 3), -1, np.int64)
     passages.index_grams(reference, len(against), ngram, reference.longest(), table)
 
-    held = as_texts(texts)
+    held = read(texts)
     hits = np.empty((len(texts), 2), np.int64)
     passages.match_all(held, ngram, held.longest(), table, hits)
     scratch = np.empty((2, held.longest()), np.uint64)

@@ -7,14 +7,14 @@ MISS = 5e-4
 
 
 class Bands(NamedTuple):
-    """``count`` bands of ``rows`` permutations each."""
+    """``number`` bands of ``rows`` permutations each."""
 
-    count: int
+    number: int
     rows: int
 
     def miss(self, similarity: float) -> float:
         """Give the chance that two sets this similar share no band: (1 - s^rows)^count."""
-        return float((1.0 - similarity**self.rows) ** self.count)
+        return float((1.0 - similarity**self.rows) ** self.number)
 
 
 def choose(threshold: float, permutations: int) -> Bands:

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from tuneforge_datastore.dedup.kernel import _compile, _inline, row_shingles
+from tuneforge_datastore.dedup.compiled import inlined, kernel
+from tuneforge_datastore.dedup.words import row_runs
 
 Array = Any
 
 
-@_inline
-def _find(table: Array, gram: Any) -> int:
+@inlined
+def _find(table: Array, gram: Any) -> Any:
     """Find the entry of ``gram``, or the empty one (-1 in the second column) where it belongs."""
     mask = table.shape[0] - 1
     at = np.int64(gram & np.uint64(mask))
@@ -19,24 +20,24 @@ def _find(table: Array, gram: Any) -> int:
     return at
 
 
-@_compile
+@kernel
 def count_grams(texts: Array, rows: int, ngram: int, scratch: int) -> int:
     """Count the n-grams of all rows."""
     words = np.empty(scratch, np.uint64)
     out = np.empty(scratch, np.uint64)
     total = 0
     for row in range(rows):
-        total += row_shingles(texts, row, ngram, words, out)
+        total += row_runs(texts, row, ngram, words, out)
     return total
 
 
-@_compile
+@kernel
 def index_grams(texts: Array, rows: int, ngram: int, scratch: int, table: Array) -> None:
     """Enter each n-gram once into ``table``: its hash, row and first word there."""
     words = np.empty(scratch, np.uint64)
     out = np.empty(scratch, np.uint64)
     for row in range(rows):
-        for s in range(row_shingles(texts, row, ngram, words, out)):
+        for s in range(row_runs(texts, row, ngram, words, out)):
             at = _find(table, out[s])
             if table[at, 1] < 0:
                 table[at, 0] = np.int64(out[s])
@@ -44,7 +45,7 @@ def index_grams(texts: Array, rows: int, ngram: int, scratch: int, table: Array)
                 table[at, 2] = s
 
 
-@_compile
+@kernel
 def match(
     texts: Array, row: int, start: int, ngram: int, words: Array, out: Array, table: Array
 ) -> tuple[int, int]:
@@ -52,14 +53,14 @@ def match(
 
     Returns its first word and the entry, or (-1, -1).
     """
-    for s in range(start, row_shingles(texts, row, ngram, words, out)):
+    for s in range(start, row_runs(texts, row, ngram, words, out)):
         at = _find(table, out[s])
         if table[at, 1] >= 0:
             return s, at
     return -1, -1
 
 
-@_compile
+@kernel
 def match_all(texts: Array, ngram: int, scratch: int, table: Array, hits: Array) -> None:
     """Fill ``hits[row]`` with what ``match`` finds from the first word on."""
     words = np.empty(scratch, np.uint64)
