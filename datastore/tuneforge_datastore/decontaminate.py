@@ -33,20 +33,20 @@ def overlaps(
     is equal as a whole. Hashes propose, the words themselves decide; the evidence is the whole run
     of common words from the first match on. At most one overlap a row: the first in it.
     """
-    from tuneforge_datastore.dedup import passages
+    from tuneforge_datastore.dedup import kernels
 
     reference = read(against)
-    total = passages.count_grams(reference, len(against), ngram, reference.longest())
+    total = kernels.count_grams(reference, len(against), ngram, reference.longest())
     if total == 0:
         return []
     capacity = 1 << (2 * total).bit_length()
     table = np.full((capacity, 3), -1, np.int64)
-    passages.index_grams(reference, len(against), ngram, reference.longest(), table)
+    kernels.index_grams(reference, len(against), ngram, reference.longest(), table)
 
     held = read(texts)
     hits = np.empty((len(texts), 2), np.int64)
-    passages.match_all(held, ngram, held.longest(), table, hits)
-    scratch = np.empty((2, held.longest()), np.uint64)
+    kernels.match_all(held, ngram, held.longest(), table, hits)
+    word_hashes, gram_hashes = np.empty((2, held.longest()), np.uint64)
     found = []
     for index in np.flatnonzero(hits[:, 0] >= 0).tolist():
         mine = words(texts[index].as_py())
@@ -58,7 +58,9 @@ def overlaps(
                 found.append(Overlap(index, owner, join(run)))
                 break
             # Two different runs of words with one hash: look on behind it.
-            start, entry = passages.match(held, index, start + 1, ngram, *scratch, table)
+            start, entry = kernels.match(
+                held, index, start + 1, ngram, word_hashes, gram_hashes, table
+            )
     return found
 
 

@@ -55,7 +55,7 @@ def _choose(
         return np.full(len(keys), share >= 1.0)
     draws = np.array([_draw(key, seed) for key in keys])
     small = sizes <= max(1.0, share * sizes.sum())
-    held = (draws < share) & small
+    held: NDArray[np.bool_] = (draws < share) & small
     if not held.any():
         # The smallest draw, but no oversized group while another will do.
         held[np.lexsort((draws, ~small))[0]] = True

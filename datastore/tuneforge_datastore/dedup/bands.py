@@ -13,7 +13,7 @@ class Bands(NamedTuple):
     rows: int
 
     def miss(self, similarity: float) -> float:
-        """Give the chance that two sets this similar share no band: (1 - s^rows)^count."""
+        """Give the chance that two sets this similar share no band: (1 - s^rows)^number."""
         return float((1.0 - similarity**self.rows) ** self.number)
 
 

@@ -53,8 +53,7 @@ class _Search:
         permutations: int,
         seed: int,
     ) -> None:
-        from tuneforge_datastore.dedup.buckets import Buckets
-        from tuneforge_datastore.dedup.similarity import Sets
+        from tuneforge_datastore.dedup.kernels import Buckets, Sets
 
         self.texts = columns.read(texts)
         self.rows = len(texts)
@@ -69,7 +68,7 @@ class _Search:
         self.sets = Sets.holding(self.longest)
 
     def _keys(self, first: int) -> tuple[int, Keys, Filled]:
-        from tuneforge_datastore.dedup.minhash import band_keys
+        from tuneforge_datastore.dedup.kernels import band_keys
 
         count = min(CHUNK, self.rows - first)
         keys = np.empty((count, self.bands.number), np.uint64)
@@ -115,7 +114,7 @@ def near_duplicates(
     Recall on pairs at the threshold is 0.9995 by the choice of bands. Rows without words are never
     duplicates. Null counts as empty.
     """
-    from tuneforge_datastore.dedup.search import keep_first
+    from tuneforge_datastore.dedup.kernels import keep_first
 
     found = _Search(texts, threshold=threshold, ngram=ngram, permutations=permutations, seed=seed)
     witness = np.empty(found.rows, np.int64)
@@ -156,7 +155,7 @@ def clusters(
 
     Rows at least ``threshold`` similar share a cluster, so a split by cluster does not leak.
     """
-    from tuneforge_datastore.dedup.search import connect
+    from tuneforge_datastore.dedup.kernels import connect
 
     found = _Search(texts, threshold=threshold, ngram=ngram, permutations=permutations, seed=seed)
     parents = np.empty(found.rows, np.int64)
