@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tuneforge_specs.model import Many, Model, Name
 
-GgufType = Literal["f32", "f16", "bf16", "q8_0"]
+GgufType = Literal["f32", "f16", "bf16", "q8_0", "q5_0", "q4_0"]
 
 
 class ExportBase(Model):

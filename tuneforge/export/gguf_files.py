@@ -1,0 +1,86 @@
+"""Export as GGUF: one file for each type, verified against the model."""
+
+import importlib.util
+from pathlib import Path
+
+from tuneforge_specs.export import GgufExport
+
+from tuneforge.digest import file_digest
+from tuneforge.export.gguf.export import plan_gguf
+from tuneforge.export.gguf.writer import write_gguf
+from tuneforge.export.job import Job
+from tuneforge.export.safetensors import check_template
+from tuneforge.export.verify.gguf import Subject, verify_gguf
+from tuneforge.export.verify.report import Report
+from tuneforge.weights import Weights, open_weights
+
+READER_PACKAGES = ("torch", "transformers", "accelerate")
+INSTALL = "pip install 'tuneforge[train]'"
+
+
+def export(job: Job, settings: GgufExport) -> Report:
+    """Write and verify ``<name>-<type>.gguf`` for every type."""
+    with open_weights(job.model.path) as weights:
+        files, notes = write_files(job, settings.types, weights)
+        return verify_files(job, files, weights, notes)
+
+
+def write_files(
+    job: Job, types: tuple[str, ...], weights: Weights
+) -> tuple[dict[str, Path], list[str]]:
+    """Write the files; return them by type, and what llama.cpp will do otherwise."""
+    plans = [
+        plan_gguf(job.model.path, weights, kind, job.name, job.trained.terminators)
+        for kind in dict.fromkeys(types)
+    ]
+    total, written = sum(plan.size for plan in plans), 0
+
+    def progress(count: int) -> None:
+        nonlocal written
+        written += count
+        job.report.progress(written, total, "bytes")
+
+    files, notes = {}, []
+    for plan in plans:
+        path = job.out / f"{job.name}-{plan.type}.gguf"
+        job.report.log(f"writing {path.name}")
+        write_gguf(path, plan.content, weights, progress)
+        files[plan.type] = path
+        notes += [note for note in plan.notes if note not in notes]
+    return files, notes
+
+
+def verify_files(job: Job, files: dict[str, Path], weights: Weights, notes: list[str]) -> Report:
+    """Verify written files; the logits by a worker where torch and transformers are installed."""
+    missing = [name for name in READER_PACKAGES if importlib.util.find_spec(name) is None]
+    dtype = probe_dtype(weights)
+    why = f"{', '.join(missing)} not installed ({INSTALL})" if missing else ""
+    if not why and not dtype:
+        why = "the model does not fit into this machine's memory"
+
+    def probe(questions: dict[str, object]) -> dict[str, object]:
+        # The digests make the job another one when a file of the same name has other content.
+        digests = {path.name: file_digest(path) for path in files.values()}
+        return job.run_probe({"kind": "probe", "digests": digests, **questions})
+
+    job.report.log("verifying against the model")
+    subject = Subject(files, job.model, weights, job.terminators, job.trained.material)
+    report = verify_gguf(subject, why or probe, dtype or "float32")
+    report.notes += notes
+    check_template(job, job.model.chat_template, report)
+    return report
+
+
+def probe_dtype(weights: Weights) -> str:
+    """Return in what the probe can hold the model: float32, bfloat16, or "" for neither.
+
+    A GGUF file is read beside its dequantised tensors, so a model is there twice for a moment.
+    """
+    import psutil
+
+    elements = sum(tensor.size for tensor in weights.values())
+    available = int(psutil.virtual_memory().available)
+    for dtype, width in (("float32", 4), ("bfloat16", 2)):
+        if elements * (width + 4) * 1.2 < available:
+            return dtype
+    return ""

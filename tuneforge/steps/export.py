@@ -1,0 +1,140 @@
+"""The export step: make one format, verify it, write its card."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tuneforge_specs.errors import UsageError
+
+from tuneforge.step import Artifact, StepContext
+
+if TYPE_CHECKING:
+    from tuneforge.card.provenance import Lineage
+    from tuneforge.export.job import Job, Trained
+
+VERSION: Final = 1
+PROMPTS: Final = 4  # held-out rows that verification generates from
+SEQUENCES: Final = 12  # held-out rows whose logits verification compares
+
+
+def run(context: StepContext) -> None:
+    """Write what ships, `verification.json` and the model card; raise GateFailed otherwise."""
+    from tuneforge.card.card import CardFacts, write_card
+    from tuneforge.card.provenance import lineage
+    from tuneforge.export.formats import maker_of
+    from tuneforge.workspace import Workspace
+
+    settings = context.spec.export[context.step.name]
+    found = lineage(Workspace(context.workspace), context.inputs.values())
+    job = _job(context, found)
+    report = maker_of(settings.format)(job, settings)
+    report.raise_failed()
+    for check in report.checks:
+        context.report.log(f"{check.file}: {check.name}: {check.detail}")
+    for reason in report.unverified:
+        context.report.warn(f"not verified: {reason}")
+    text = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
+    (context.out / "verification.json").write_text(text, "utf-8")
+    evaluations = {
+        role.partition(".")[2]: artifact
+        for role, artifact in context.inputs.items()
+        if role.startswith("after.")
+    }
+    facts = CardFacts(
+        name=job.name,
+        format=settings.format,
+        lineage=found,
+        report=report,
+        evaluations=evaluations,
+        gates={name: context.spec.evaluate[name].gate for name in evaluations},
+        licenses={name: source.license for name, source in context.spec.sources.items()},
+    )
+    write_card(context.out, facts)
+
+
+def _job(context: StepContext, found: "Lineage") -> "Job":
+    from tuneforge.card.provenance import read_json
+    from tuneforge.export.job import Job
+    from tuneforge.export.model_folder import ModelFolder
+
+    artifact = context.inputs["model"]
+    folder = model_path(artifact, context.spec.export[context.step.name].format)
+    base = context.inputs["base"].path
+    return Job(
+        name=context.spec.build.name,
+        model=ModelFolder(folder),
+        out=context.out,
+        trained=_trained(found.behind(artifact)),
+        report=context.report,
+        run_probe=lambda questions: _probe(context, questions),
+        # Files reached through a link belong to someone else: they must not become read-only.
+        linkable=not folder.is_symlink(),
+        base=str(read_json(base / "base.json").get("id", "")),
+    )
+
+
+def model_path(artifact: Artifact, kind: str) -> Path:
+    """Return the folder that is exported, or say why this step has none."""
+    wanted = "adapter" if kind == "adapter" else "model"
+    folder = artifact.path / wanted
+    if folder.is_dir():
+        return folder
+    if wanted == "adapter":
+        raise UsageError(
+            f'export format "adapter" needs an adapter, but {artifact.step} has full weights',
+            "name a train step with an adapter",
+        )
+    raise UsageError(
+        f'export format "{kind}" needs full weights, but {artifact.step} has an adapter',
+        'merge it first ([merge.NAME] method = "lora") and export the merge',
+    )
+
+
+def _trained(found: "Lineage") -> "Trained":
+    """Read from the renderings behind a model what it was trained to say and where to end."""
+    from tuneforge.card.provenance import read_json
+    from tuneforge.export.job import Trained
+    from tuneforge.export.verify.gguf import Material
+
+    terminators: list[int] = []
+    templates: list[str] = []
+    sequences: list[tuple[int, ...]] = []
+    prompts: list[tuple[int, ...]] = []
+    for artifact in found.of_kind("render"):
+        facts = read_json(artifact.path / "rendering.json")
+        if facts.get("mode") == "text":
+            continue
+        terminators += [index for index in facts["terminators"] if index not in terminators]
+        templates += [facts["chat_template"]] if facts["chat_template"] not in templates else []
+        rows = _eval_rows(artifact.path / "eval.parquet")
+        sequences += rows.get("input_ids", [])[:SEQUENCES]
+        prompts += rows.get("prompt_ids", [])[:PROMPTS]
+    material = Material(tuple(sequences[:SEQUENCES]), tuple(prompts[:PROMPTS]))
+    return Trained(tuple(terminators), tuple(templates), material)
+
+
+def _eval_rows(path: Path) -> dict[str, list[tuple[int, ...]]]:
+    """Return the first held-out rows by column; verification asks the model about these."""
+    if not path.is_file():
+        return {}
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        columns = [n for n in ("input_ids", "prompt_ids") if n in file.schema_arrow.names]
+        batch = next(file.iter_batches(batch_size=SEQUENCES, columns=columns), None)
+    if batch is None:
+        return {}
+    return {
+        column: [tuple(row) for row in values if row]
+        for column, values in batch.to_pydict().items()
+    }
+
+
+def _probe(context: StepContext, questions: dict[str, Any]) -> dict[str, Any]:
+    from tuneforge.runs import run_job
+    from tuneforge.workspace import Workspace
+
+    run_dir = Workspace(context.workspace).run_path(context.step.id, context.key)
+    outcome = run_job(run_dir, {**questions, "threads": context.threads}, context.report)
+    found: dict[str, Any] = json.loads((outcome.output / "probe.json").read_text("utf-8"))
+    return found
