@@ -132,11 +132,6 @@ def _check_names(record: Record) -> None:
 
 def rejects_table(rows: list[tuple[str, str, str, int, str, str]]) -> pa.Table:
     """Give rejected rows as Arrow."""
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in REJECTS.names]
-    return pa.table(
-        [
-            pa.array(list(column), field.type)
-            for column, field in zip(columns, REJECTS, strict=True)
-        ],
-        schema=REJECTS,
+    return pa.Table.from_pylist(
+        [dict(zip(REJECTS.names, row, strict=True)) for row in rows], REJECTS
     )

@@ -1,7 +1,7 @@
-"""Curate a dataset: mix, filter, deduplicate, decontaminate, split, and account for every record."""
+"""Curate a dataset: mix, filter, deduplicate, decontaminate, split; account for every record."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from tuneforge_specs.datasets import Dataset, NearDedup
+from tuneforge_specs.errors import DataError, UsageError
 
 from tuneforge_datastore import duplicates
 from tuneforge_datastore.columns import BATCH_ROWS, parquet_writer
@@ -18,8 +20,6 @@ from tuneforge_datastore.mix import sample
 from tuneforge_datastore.records import SCHEMA
 from tuneforge_datastore.rows import Rows
 from tuneforge_datastore.scratch import MEMORY_LIMIT, scratch
-from tuneforge_specs.datasets import Dataset, NearDedup
-from tuneforge_specs.errors import DataError, UsageError
 
 KEPT = SCHEMA.append(pa.field("split", pa.string())).append(pa.field("cluster", pa.string()))
 
@@ -33,6 +33,14 @@ class Resources:
     memory_limit: str = MEMORY_LIMIT
     log: Callable[[str], None] = lambda _: None
     warn: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Folders of ingested sources by name: those mixed in, and those not to be leaked."""
+
+    sources: Mapping[str, Path]
+    against: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,16 +58,15 @@ class Curated:
 def curate(
     name: str,
     dataset: Dataset,
-    sources: Mapping[str, Path],
-    against: Mapping[str, Path],
+    inputs: Inputs,
     out: Path,
     resources: Resources,
+    *,
     seed: int,
 ) -> Curated:
     """Write ``kept.parquet``, ``ledger.parquet`` and ``funnel.json`` to the folder ``out``.
 
-    ``sources`` and ``against`` give the folders of ingested sources by name. Equal inputs and seed
-    give equal bytes, whatever the number of threads.
+    Equal inputs and seed give equal bytes, whatever the number of threads.
 
     Raises:
         DataError: no record is left, or the records are of different kinds.
@@ -67,7 +74,7 @@ def curate(
     """
     _check_mix(name, dataset)
     out.mkdir(parents=True, exist_ok=True)
-    rows = Rows({mix.source: sources[mix.source] for mix in dataset.mix})
+    rows = Rows({mix.source: inputs.sources[mix.source] for mix in dataset.mix})
     ids = rows.column("id", alive=False)
     ledger = Ledger(rows)
     ledger.count_unreadable()
@@ -82,7 +89,7 @@ def curate(
         if bounded:
             resources.log(f"{bounded} records share text with thousands; compared in part")
     if dataset.decontaminate:
-        duplicates.drop_contaminated(ledger, dataset.decontaminate, against)
+        duplicates.drop_contaminated(ledger, dataset.decontaminate, inputs.against)
     kind = _check_left(name, ledger)
     side, cluster = _split(dataset, rows, ids, seed, resources.threads)
     _write_kept(rows, out / "kept.parquet", side, cluster)
@@ -171,8 +178,8 @@ def _write_kept(rows: Rows, path: Path, side: pa.Array, cluster: pa.Array) -> No
         held = at = 0
         for _, piece in rows.kept_pieces():
             count = len(piece)
-            piece = piece.append_column("split", side.slice(at, count))
-            waiting.append(piece.append_column("cluster", cluster.slice(at, count)))
+            sided = piece.append_column("split", side.slice(at, count))
+            waiting.append(sided.append_column("cluster", cluster.slice(at, count)))
             at += count
             held += count
             if held >= BATCH_ROWS:

@@ -6,10 +6,10 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+from tuneforge_specs.datasets import Decontaminate, NearDedup
 
 from tuneforge_datastore.ledger import EVIDENCE_SHOWN, Ledger, drops
 from tuneforge_datastore.rows import Rows, all_texts
-from tuneforge_specs.datasets import Decontaminate, NearDedup
 
 
 def drop_exact(connection: duckdb.DuckDBPyConnection, ledger: Ledger, ids: pa.ChunkedArray) -> None:
@@ -35,7 +35,10 @@ def drop_exact(connection: duckdb.DuckDBPyConnection, ledger: Ledger, ids: pa.Ch
 def drop_near(
     ledger: Ledger, spec: NearDedup, ids: pa.ChunkedArray, seed: int, threads: int
 ) -> int:
-    """Drop records at least ``threshold`` similar to an earlier kept one; give the bounded count."""
+    """Drop records at least ``threshold`` similar to an earlier kept one.
+
+    Returns the number of records that were compared with a part of their bucket only.
+    """
     from tuneforge_datastore.dedup.near import near_duplicates
 
     numbers = ledger.rows.numbers()

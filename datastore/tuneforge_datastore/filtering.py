@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+from tuneforge_specs.errors import DataError, UsageError
+from tuneforge_specs.filters import Filter
 
 from tuneforge_datastore.filters import Check, check
 from tuneforge_datastore.ingest.query import first_line
 from tuneforge_datastore.ledger import DROPS, EVIDENCE_SHOWN, Ledger
 from tuneforge_datastore.records import SCHEMA
 from tuneforge_datastore.rows import SourceRows
-from tuneforge_specs.errors import DataError, UsageError
-from tuneforge_specs.filters import Filter
 
 
 def run_filters(

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+from tuneforge_specs.datasets import Mix
 
 from tuneforge_datastore.ledger import Ledger, drops
-from tuneforge_specs.datasets import Mix
 
 
 def sample(ledger: Ledger, mixes: Sequence[Mix], seed: int) -> None:

@@ -1,4 +1,4 @@
-"""The scratch DuckDB of a curation: bounded in memory, spilling beside it, closed to the outside."""
+"""The scratch DuckDB of a curation: bounded in memory, spilling beside it, shut off otherwise."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,16 +16,18 @@ def scratch(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database that may read the folders ``readable`` and no other file."""
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="curate-", dir=folder) as temporary:
-        with duckdb.connect(":memory:") as connection:
-            connection.execute("SET autoinstall_known_extensions = false")
-            connection.execute(f"SET threads = {max(1, threads)}")
-            connection.execute("SET memory_limit = ?", [memory_limit])
-            connection.execute("SET temp_directory = ?", [temporary])
-            connection.execute(
-                "SET allowed_directories = ?", [[f"{path.resolve()}/" for path in readable]]
-            )
-            # A spec's own predicates run here; specs travel, so they get the records alone.
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
-            yield connection
+    with (
+        TemporaryDirectory(prefix="curate-", dir=folder) as temporary,
+        duckdb.connect(":memory:") as connection,
+    ):
+        connection.execute("SET autoinstall_known_extensions = false")
+        connection.execute(f"SET threads = {max(1, threads)}")
+        connection.execute("SET memory_limit = ?", [memory_limit])
+        connection.execute("SET temp_directory = ?", [temporary])
+        connection.execute(
+            "SET allowed_directories = ?", [[f"{path.resolve()}/" for path in readable]]
+        )
+        # A spec's own predicates run here; specs travel, so they get the records alone.
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from tuneforge_specs.errors import DataError, EnvironmentMissing, UsageError
 
 from tuneforge_datastore.holder import locked, writer_of
 from tuneforge_datastore.ingest.query import first_line
 from tuneforge_datastore.store import STORE
-from tuneforge_specs.errors import DataError, EnvironmentMissing, UsageError
 
 WAIT_SECONDS = 5.0
 _PAUSE = 0.05
@@ -96,7 +96,7 @@ def ask(
 def _rows(done: duckdb.DuckDBPyConnection, types: list[str], limit: int) -> list[tuple[Any, ...]]:
     if any("TIME ZONE" in kind for kind in types):
         # DuckDB's own conversion of these wants pytz; Arrow's makes do with the standard library.
-        table = done.to_arrow_table()
+        table: Any = done.to_arrow_table()
         shown = table.slice(0, limit) if limit else table
         return list(zip(*(column.to_pylist() for column in shown.columns), strict=True))
     return done.fetchmany(limit) if limit else done.fetchall()

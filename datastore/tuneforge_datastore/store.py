@@ -13,13 +13,19 @@ from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
+from tuneforge_specs.errors import EnvironmentMissing
 
 from tuneforge_datastore import ledger, surface
 from tuneforge_datastore.holder import wait_for_writer
-from tuneforge_specs.errors import EnvironmentMissing
 
 STORE = "store.duckdb"
 LOCK_SECONDS = 60.0
+_ARTIFACTS = """CREATE TABLE artifacts (step VARCHAR, kind VARCHAR, name VARCHAR, key VARCHAR,
+digest VARCHAR, path VARCHAR, created TIMESTAMP, seconds DOUBLE)"""
+_DATASETS = """CREATE TABLE datasets (name VARCHAR, kind VARCHAR, records BIGINT, kept BIGINT,
+dropped BIGINT, train BIGINT, eval BIGINT, key VARCHAR, digest VARCHAR, path VARCHAR,
+created TIMESTAMP)"""
+_TIME = "make_timestamp((? * 1e6)::BIGINT)"
 
 
 @dataclass(frozen=True)
@@ -96,14 +102,10 @@ def _replace(workspace: Path, catalog: Catalog) -> None:
 
 
 def _statements(workspace: Path, catalog: Catalog) -> Iterator[tuple[str, list[object]]]:
-    yield (
-        "CREATE TABLE artifacts (step VARCHAR, kind VARCHAR, name VARCHAR, key VARCHAR, "
-        "digest VARCHAR, path VARCHAR, created TIMESTAMP, seconds DOUBLE)",
-        [],
-    )
+    yield _ARTIFACTS, []
     for entry in catalog.artifacts:
         yield (
-            "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::BIGINT), ?)",
+            f"INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, {_TIME}, ?)",
             [
                 *(entry.step, entry.kind, entry.name, entry.key, entry.digest),
                 *(str(entry.path.absolute()), entry.created, entry.seconds),
@@ -150,12 +152,7 @@ def _names(title: str) -> set[str]:
 
 
 def _dataset_table(catalog: Catalog) -> Iterator[tuple[str, list[object]]]:
-    yield (
-        "CREATE TABLE datasets (name VARCHAR, kind VARCHAR, records BIGINT, kept BIGINT, "
-        "dropped BIGINT, train BIGINT, eval BIGINT, key VARCHAR, digest VARCHAR, path VARCHAR, "
-        "created TIMESTAMP)",
-        [],
-    )
+    yield _DATASETS, []
     for entry in catalog.artifacts:
         if entry.kind != "dataset":
             continue
@@ -165,7 +162,7 @@ def _dataset_table(catalog: Catalog) -> Iterator[tuple[str, list[object]]]:
         records = int(json.loads((entry.path / "funnel.json").read_text())[0]["in"])
         kind = table.column("kind")[0].as_py() if kept else ""
         yield (
-            "INSERT INTO datasets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamp((? * 1e6)::BIGINT))",
+            f"INSERT INTO datasets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {_TIME})",
             [
                 *(entry.name, kind, records, kept, records - kept, kept - held, held),
                 *(entry.key, entry.digest, str(entry.path.absolute()), entry.created),

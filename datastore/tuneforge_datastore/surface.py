@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tuneforge_datastore import ledger, quoting, records
+from tuneforge_datastore import quoting, records
 
 RENDERINGS = pa.schema(
     [
@@ -100,7 +100,8 @@ def run_views(workspace: Path) -> Iterator[str]:
         "numbered AS (SELECT parts[-3] AS step, parts[-2] AS key, unnest(lines) AS line, "
         "generate_subscripts(lines, 1) AS number FROM texts) "
         "SELECT step, key, number, line->>'$.event' AS event, "
-        "make_timestamp((TRY_CAST(line->>'$.t' AS DOUBLE) * 1e6)::BIGINT) AS time, line::JSON AS fields "
+        "make_timestamp((TRY_CAST(line->>'$.t' AS DOUBLE) * 1e6)::BIGINT) AS time, "
+        "line::JSON AS fields "
         "FROM numbered WHERE line <> '' AND json_valid(line)",
     )
     yield view("runs", _RUNS)

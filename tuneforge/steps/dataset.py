@@ -9,7 +9,7 @@ VERSION = 1
 
 def run(context: StepContext) -> None:
     """Write ``kept.parquet``, ``ledger.parquet`` and ``funnel.json``."""
-    from tuneforge_datastore.curate import Resources, curate
+    from tuneforge_datastore.curate import Inputs, Resources, curate
 
     name = context.step.name
     roles = {role: artifact.path for role, artifact in context.inputs.items()}
@@ -24,8 +24,7 @@ def run(context: StepContext) -> None:
     made = curate(
         name,
         context.spec.datasets[name],
-        named("source."),
-        named("against."),
+        Inputs(named("source."), named("against.")),
         context.out,
         Resources(
             folder=context.workspace / "tmp",
@@ -33,7 +32,7 @@ def run(context: StepContext) -> None:
             log=context.report.log,
             warn=context.report.warn,
         ),
-        context.seed,
+        seed=context.seed,
     )
     for step in made.funnel:
         if step["dropped"]:

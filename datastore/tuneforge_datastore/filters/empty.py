@@ -1,7 +1,8 @@
 """Records in which something is missing: a prompt, a completion or a turn."""
 
-from tuneforge_datastore.filters import Check
 from tuneforge_specs.filters import EmptyFilter
+
+from tuneforge_datastore.filters import Check
 
 _BLANK = r"NOT regexp_matches({0}, '\S')"
 _TURN = f"m.role <> 'system' AND m.tool_calls = '' AND {_BLANK.format('m.content')}"

@@ -1,22 +1,22 @@
 """Text that was decoded with the wrong encoding, or holds control characters."""
 
-from tuneforge_datastore.filters import PARTS, Check
-from tuneforge_datastore.quoting import literal
 from tuneforge_specs.filters import EncodingFilter
 
-PATTERN = "|".join(
-    (
-        r"\x{FFFD}",
-        # UTF-8 read as Latin-1 or Windows-1252: é, ’ and “, no-break space and £, emoji.
-        r"Ã[\x{80}-\x{BF}©ª«¬®¯°±²³´µ¶·¸¹º»¼½¾¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]",
-        r"â(?:€|\x{80})[\x{80}-\x{BF}™œ˜\x{9D}“”¦¢¡]",
-        r"Â[\x{80}-\x{BF}]",
-        r"ð(?:Ÿ|\x{9F})",
-        r"ï»¿|ï¿½",
-        r"(?:[ÐÑ][\x{80}-\x{BF}€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]){2}",
-        r"[\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}\x{7F}-\x{84}\x{86}-\x{9F}]",
-    )
+from tuneforge_datastore.filters import PARTS, Check
+from tuneforge_datastore.quoting import literal
+
+_BROKEN = (
+    r"\x{FFFD}",
+    # UTF-8 read as Latin-1 or Windows-1252: é, ’ and “, no-break space and £, emoji.
+    r"Ã[\x{80}-\x{BF}©ª«¬®¯°±²³´µ¶·¸¹º»¼½¾¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]",
+    r"â(?:€|\x{80})[\x{80}-\x{BF}™œ˜\x{9D}“”¦¢¡]",
+    r"Â[\x{80}-\x{BF}]",
+    r"ð(?:Ÿ|\x{9F})",
+    r"ï»¿|ï¿½",
+    r"(?:[ÐÑ][\x{80}-\x{BF}€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]){2}",
+    r"[\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}\x{7F}-\x{84}\x{86}-\x{9F}]",
 )
+PATTERN = "|".join(_BROKEN)
 
 
 def check(_spec: EncodingFilter) -> Check:

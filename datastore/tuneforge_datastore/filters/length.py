@@ -1,7 +1,8 @@
 """Length of a part in characters or words."""
 
-from tuneforge_datastore.filters import PARTS, Check
 from tuneforge_specs.filters import LengthFilter
+
+from tuneforge_datastore.filters import PARTS, Check
 
 _MEASURES = {
     "characters": "length({part})",

@@ -2,18 +2,19 @@
 
 import re
 
-from tuneforge_datastore.filters import Check
-from tuneforge_datastore.quoting import literal
 from tuneforge_specs.filters import RefusalFilter
 
+from tuneforge_datastore.filters import Check
+from tuneforge_datastore.quoting import literal
+
+_DEED = "help|assist|answer|provide|fulfil|comply|do that|create|generate|write|discuss|support"
 # At the very beginning of an answer. Further in, the same words are often the answer's own.
 OPENING = (
     r"(?:i['’]?m|i am) (?:very |so |truly |really )?sorry,? (?:but|i (?:can|am|do)|that i)",
     r"sorry,? (?:but )?i (?:can|am un|am not|do not|don['’]t)",
     r"i apologi[sz]e,? (?:but|for)",
     r"unfortunately,? i (?:can|am un|am not|do not|don['’]t)",
-    r"i (?:can(?:not|['’]t| not)|am unable to|am not able to|won['’]t|will not) "
-    r"(?:help|assist|answer|provide|fulfil|comply|do that|create|generate|write|discuss|support)",
+    rf"i (?:can(?:not|['’]t| not)|am unable to|am not able to|won['’]t|will not) (?:{_DEED})",
     r"i['’]m (?:unable|not able) to",
 )
 # Anywhere near the beginning.

@@ -1,8 +1,9 @@
 """Any DuckDB predicate over the columns of a record."""
 
+from tuneforge_specs.filters import SqlFilter
+
 from tuneforge_datastore.filters import Check
 from tuneforge_datastore.quoting import literal
-from tuneforge_specs.filters import SqlFilter
 
 
 def check(spec: SqlFilter) -> Check:

@@ -1,8 +1,9 @@
 """Completions that were cut: in mid-sentence, inside a code block, or with a bracket left open."""
 
+from tuneforge_specs.filters import TruncatedFilter
+
 from tuneforge_datastore.filters import Check
 from tuneforge_datastore.quoting import literal
-from tuneforge_specs.filters import TruncatedFilter
 
 # Prose that runs on: a last line of at least this many words without an end. Shorter last lines
 # (a number, a name, a list item, a signature) are complete without a full stop.

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from tuneforge_datastore.ingest.formats import FORMATS, Format, load
-from tuneforge_datastore.ingest.formats.custom import custom
 from tuneforge_specs.errors import DataError
 from tuneforge_specs.sources import Columns, SourceBase
 
+from tuneforge_datastore.ingest.formats import FORMATS, Format, load
+from tuneforge_datastore.ingest.formats.custom import custom
+
 SAMPLE = 100
-_KNOWN = ("instruction", "output", "conversations", "messages", "prompt", "completion", "question")
-_KNOWN += ("answer", "response", "chosen", "rejected", "label", "text")
+_KNOWN = (
+    *("instruction", "output", "conversations", "messages", "prompt", "completion", "question"),
+    *("answer", "response", "chosen", "rejected", "label", "text"),
+)
 
 
 def choose(source: SourceBase, rows: Sequence[dict[str, Any]], place: str) -> tuple[Format, str]:

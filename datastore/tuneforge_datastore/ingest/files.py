@@ -47,7 +47,7 @@ def _expand(path: str, directory: Path) -> list[Path]:
             )
         return files
     if has_magic(path):
-        files = sorted(Path(name) for name in glob(str(full), recursive=True))
+        files = sorted(Path(name) for name in glob(str(full), recursive=True))  # noqa: PTH207
         files = [file for file in files if file.is_file()]
         if not files:
             raise DataError(f"{full}: no file matches", "correct the pattern or the folder")

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tuneforge_datastore.ingest.rows import Row
 from tuneforge_specs.errors import DataError, EnvironmentMissing
 from tuneforge_specs.sources import HfSource
+
+from tuneforge_datastore.ingest.rows import Row
 
 
 def read_hf(source: HfSource, directory: Path) -> Iterator[Row]:

@@ -43,7 +43,7 @@ def as_row(number: int, value: Any) -> Row | Broken:
     """Take a parsed value as a row."""
     if isinstance(value, dict):
         return Row(number, value)
-    kind = {list: "an array", str: "a string"}.get(type(value), "a bare value")
+    kind = "an array" if isinstance(value, list) else "a bare value"
     return Broken(number, f"a row must be a JSON object, this is {kind}", str(value)[:RAW_SHOWN])
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
+from tuneforge_specs.errors import DataError, UsageError
 
 from tuneforge_datastore.ingest.rows import Row
-from tuneforge_specs.errors import DataError, UsageError
 
 
 def read_sql(sql: str, directory: Path) -> Iterator[Row]:
@@ -24,7 +25,7 @@ def read_sql(sql: str, directory: Path) -> Iterator[Row]:
         connection.execute("SET file_search_path = ?", [str(directory)])
         one_select(connection, sql, "sql")
         try:
-            batches = connection.execute(sql).to_arrow_reader(1024)
+            batches: Any = connection.execute(sql).to_arrow_reader(1024)
             number = 0
             for batch in batches:
                 for values in batch.to_pylist():

@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from tuneforge_specs.errors import DataError
+from tuneforge_specs.sources import HfSource, PathSource, SourceBase, SqlSource
 
 from tuneforge_datastore.columns import Batch, parquet_writer, rejects_table
 from tuneforge_datastore.ingest.detect import SAMPLE, choose
@@ -19,8 +21,6 @@ from tuneforge_datastore.ingest.formats import Format
 from tuneforge_datastore.ingest.reader import read_file
 from tuneforge_datastore.ingest.rows import RAW_SHOWN, Broken, BrokenFile, Row, RowError
 from tuneforge_datastore.records import SCHEMA
-from tuneforge_specs.errors import DataError
-from tuneforge_specs.sources import HfSource, PathSource, SourceBase, SqlSource
 
 SKIP_FIX = 'correct the row, or set on_error = "skip" to count it and go on'
 Progress = Callable[[int], None]
@@ -212,6 +212,7 @@ def _check_unique(records: Path, column: str) -> None:
     if len(twice):
         first = twice.slice(0, 1).to_pylist()[0]
         raise DataError(
-            f"{column} names {first['id']!r} {first['line_count']} times, last at line {first['line_max']}",
+            f"{column} names {first['id']!r} {first['line_count']} times, "
+            f"last at line {first['line_max']}",
             "ids must differ; correct the data or leave columns.id out",
         )

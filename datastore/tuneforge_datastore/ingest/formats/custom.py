@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuneforge_specs.errors import UsageError
+from tuneforge_specs.sources import Columns
+
 from tuneforge_datastore.ingest.formats import Format, Values, missing, unused
 from tuneforge_datastore.ingest.formats.completion import side
 from tuneforge_datastore.ingest.formats.preference import pair
@@ -10,8 +13,6 @@ from tuneforge_datastore.ingest.formats.unpaired import judgement
 from tuneforge_datastore.ingest.rows import RowError, as_text
 from tuneforge_datastore.ingest.turns import tools_json, turns
 from tuneforge_datastore.records import Kind, Message, Record
-from tuneforge_specs.errors import UsageError
-from tuneforge_specs.sources import Columns
 
 
 def custom(columns: Columns) -> Format:

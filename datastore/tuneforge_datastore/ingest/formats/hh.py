@@ -1,4 +1,4 @@
-r"""Anthropic's HH transcripts: ``chosen`` and ``rejected`` as ``\n\nHuman: ... \n\nAssistant: ...``."""
+"""Anthropic's HH transcripts: ``chosen`` and ``rejected`` of Human: and Assistant: paragraphs."""
 
 import re
 from collections.abc import Sequence
