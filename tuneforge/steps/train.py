@@ -1,0 +1,100 @@
+"""A train step: a job for a worker, made from the spec and the artifacts before it."""
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from tuneforge_specs.base import BaseCommon
+from tuneforge_specs.errors import EnvironmentMissing, UsageError
+from tuneforge_specs.train import Adapter, DpoTrain, adapter_of
+
+from tuneforge.backend import choose
+from tuneforge.device import Device, detect
+from tuneforge.runs import run_job
+from tuneforge.step import Artifact, StepContext
+from tuneforge.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION: Final = 1
+
+
+def run(context: StepContext) -> None:
+    """Write ``adapter/`` or ``model/`` with tokenizer and template, and training.json."""
+    device = detect()
+    job = job_of(context, device)
+    run_dir = Workspace(context.workspace).run_path(context.step.id, context.key)
+    outcome = run_job(run_dir, job, context.report)
+    outcome.copy_to(context.out)
+    context.notes["run"] = outcome.summary
+    context.notes["backend"] = {"name": job["backend"], "why": job["why"]}
+    context.notes["device"] = device.name
+    if outcome.oom:
+        context.notes["oom"] = list(outcome.oom)
+
+
+def job_of(context: StepContext, device: Device) -> dict[str, Any]:
+    """Return all that the worker needs, as plain values."""
+    train = context.spec.train[context.step.name]
+    adapter = adapter_of(context.spec.train, context.step.name)
+    base = context.spec.base
+    where = f"train.{context.step.name}"
+    if adapter.kind == "full" and base.quantize != "none":
+        raise UsageError(
+            f'{where}.adapter: kind = "full" trains every weight, which a {base.quantize} base '
+            "does not allow",
+            'set base.quantize = "none", or train an adapter',
+        )
+    choice = choose(train.backend, device)
+    return {
+        "kind": "train",
+        "name": context.step.name,
+        "method": train.method,
+        "seed": context.seed,
+        "threads": context.threads,
+        "device": device.kind,
+        "backend": choice.backend,
+        "why": choice.why,
+        "render": str(context.inputs["render"].path),
+        "base": _base(context.inputs["base"], base, device),
+        "start": _start(context, adapter) if train.start else None,
+        "adapter": adapter.model_dump(mode="json"),
+        "loss": train.loss.model_dump(mode="json") if isinstance(train, DpoTrain) else {},
+        "args": train.args.model_dump(mode="json"),
+    }
+
+
+def compute_dtype(base: BaseCommon, device: Device) -> str:
+    """Return the dtype a base computes in; float16 needs a GPU's loss scaling."""
+    if base.dtype == "auto":
+        return "bfloat16" if device.kind == "cuda" else "float32"
+    if base.dtype == "float16" and device.kind != "cuda":
+        raise EnvironmentMissing(
+            'base.dtype = "float16" trains on CUDA only', 'set base.dtype = "float32" or "auto"'
+        )
+    return base.dtype
+
+
+def _base(artifact: Artifact, base: BaseCommon, device: Device) -> dict[str, Any]:
+    facts = json.loads((artifact.path / "base.json").read_text())
+    return {
+        "path": str(artifact.path / "model"),
+        "id": facts["id"],
+        "digest": facts["digest"],
+        "quantize": base.quantize,
+        "dtype": compute_dtype(base, device),
+    }
+
+
+def _start(context: StepContext, adapter: Adapter) -> dict[str, str]:
+    start, base = context.inputs["start"], context.inputs["base"]
+    trained = json.loads((start.path / "training.json").read_text())["base"]
+    digest = json.loads((base.path / "base.json").read_text())["digest"]
+    if trained["digest"] != digest or trained["quantize"] != context.spec.base.quantize:
+        raise UsageError(
+            f"train.{context.step.name}.start: {start.step} was trained on another base "
+            f"({trained['id']}, {trained['quantize']})",
+            "train it again on this base, or start from one that was",
+        )
+    folder: Path = start.path / ("model" if adapter.kind == "full" else "adapter")
+    return {"path": str(folder), "digest": start.digest}
