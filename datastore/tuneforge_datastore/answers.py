@@ -1,7 +1,7 @@
 """Rows of a query as a table, CSV, JSON or Parquet."""
 
 import csv
-import datetime
+import datetime as dt
 import decimal
 import json
 from collections.abc import Callable, Sequence
@@ -42,9 +42,14 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = text.strip('"') if isinstance(value, datetime.date) else text
-    shown = "".join(c if c.isprintable() else "↵" if c == "\n" else "·" for c in text)
+    text = text.strip('"') if isinstance(value, dt.date) else text
+    shown = printable(text.replace("\n", "↵"))
     return shown if len(shown) <= CELL else shown[: CELL - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Show control characters as a dot: data must not steer the terminal it is shown on."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "·" for c in text)
 
 
 def write_csv(answer: Answer, out: TextIO) -> None:
@@ -76,7 +81,7 @@ def write_jsonl(answer: Answer, out: TextIO) -> None:
 
 
 def _json(value: Any) -> Any:
-    if isinstance(value, datetime.date | datetime.time):
+    if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
         return float(value)

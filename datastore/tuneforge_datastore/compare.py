@@ -39,8 +39,12 @@ def diff(a: Path, b: Path, limit: int = 10) -> Difference:
             "count(*) FILTER (x.split <> y.split) "
             "FROM a_kept x FULL JOIN b_kept y USING (content_hash)",
         ).rows[0]
+        both, only_a, only_b, moved = counts
         return Difference(
-            *counts,
+            both,
+            only_a,
+            only_b,
+            moved,
             lost=_alone(connection, "a", "b", limit),
             gained=_alone(connection, "b", "a", limit),
             rules=ask(connection, _RULES),

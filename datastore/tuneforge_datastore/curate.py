@@ -117,7 +117,7 @@ def _check_left(name: str, ledger: Ledger) -> str:
             f"loosen datasets.{name}.{worst['stage']}, or look at its reasons in the ledger",
         )
     kinds = ledger.rows.column("kind").unique().to_pylist()
-    if len(kinds) > 1:
+    if len(kinds) > 1 and set(kinds) != {"instruction", "text"}:
         of = {
             source.name: sorted(
                 {kind for _, b in source.pieces(["kind"]) for kind in b[0].to_pylist()}
@@ -129,7 +129,7 @@ def _check_left(name: str, ledger: Ledger) -> str:
             f"datasets.{name}: the records are of different kinds ({listed})",
             "make one dataset of each kind",
         )
-    return str(kinds[0])
+    return str(min(kinds))
 
 
 def _split(

@@ -49,9 +49,7 @@ class Rendered:
             DataError: the rendering has no such record.
         """
         verdict = self._verdict(record_id)
-        shown = Preview(
-            verdict["record_id"], verdict["split"], verdict["verdict"], verdict["reason"]
-        )
+        shown = Preview(*(verdict[name] for name in ("record_id", "split", "verdict", "reason")))
         stored = self._row(shown.record_id, shown.split)
         whole = stored if shown.verdict == "whole" else self._unbounded(shown.record_id)
         for name, (ids, mask) in _sequences(whole or stored).items():

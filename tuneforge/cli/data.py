@@ -118,6 +118,8 @@ def preview(
     """Show a record as the model sees it: trained, masked and cut tokens."""
     from dataclasses import asdict
 
+    from tuneforge_datastore.answers import printable
+
     from tuneforge.cli.artifacts import rendered
 
     shown = rendered(workspace, dataset).preview(row)
@@ -140,7 +142,7 @@ def preview(
         for run in runs:
             # Without colour, brackets carry the meaning.
             left, right = ("", "") if console.is_terminal else marks[run.state]
-            text.append(left + run.text + right, styles[run.state])
+            text.append(left + printable(run.text) + right, styles[run.state])
         console.print(text, soft_wrap=True)
 
 
@@ -199,10 +201,12 @@ def explain(
     if json:
         _json(found)
         return
+    from tuneforge_datastore.answers import printable
+
     for title, rows in found.items():
         for row in rows:
             sys.stdout.write(f"{title}\n")
             for name, value in row.items():
                 if value not in (None, "", "{}"):
-                    shown = str(value).replace("\n", "\n" + " " * 14)
+                    shown = printable(str(value)).replace("\n", "\n" + " " * 14)
                     sys.stdout.write(f"  {name:<11} {shown}\n")

@@ -100,9 +100,8 @@ def _converse(workspace: Path) -> None:
             held = held if held.strip() else ""
             continue
         try:
-            _write(
-                store.query(workspace, held, limit=ROWS_SHOWN + 1), Format.TABLE, None, ROWS_SHOWN
-            )
+            answer = store.query(workspace, held, limit=ROWS_SHOWN + 1)
+            _write(answer, Format.TABLE, None, ROWS_SHOWN)
         except TuneforgeError as error:
             sys.stdout.write(f"{error}\n")
         held = ""
