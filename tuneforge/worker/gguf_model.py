@@ -38,6 +38,8 @@ def complete(config: Any, metadata: Metadata, path: Path) -> None:
     def declared(key: str) -> Any:
         return metadata.get(f"{architecture}.{key}")
 
+    for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):
+        setattr(config, f"{name}_token_id", metadata.get(f"tokenizer.ggml.{key}_token_id"))
     if declared("attention.key_length"):
         config.head_dim = declared("attention.key_length")
     for key, name in (

@@ -124,9 +124,10 @@ def _token_ids(file: Path, texts: list[str]) -> list[list[int]] | str:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    except (KeyError, ValueError, AttributeError, TypeError, OSError) as error:
+        return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    except Exception as error:  # noqa: BLE001 - whatever stops the reader (bare Exceptions of its
+        # Rust part included) is a finding about the reader, reported as such
         return f"{type(error).__name__}: {error}"
-    return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
 
 
 @dataclass
