@@ -1,0 +1,71 @@
+"""The cockpit: a reader of logs and a starter of processes. Closing it stops nothing."""
+
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.worker import get_current_worker
+from tuneforge_specs.errors import UsageError
+
+from tuneforge.workspace import Workspace
+from tuneforge_tui.feed import Feed
+from tuneforge_tui.messages import FeedUpdated
+from tuneforge_tui.screens.build import BuildScreen
+from tuneforge_tui.screens.data import DataScreen
+
+POLL_SECONDS = 0.2
+
+
+class Cockpit(App[None]):
+    """One spec, one workspace, two screens."""
+
+    TITLE = "Tuneforge"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "show('build')", "Build"),
+        Binding("f2", "show('data')", "Data"),
+        Binding("d", "quit", "Detach"),
+        Binding("q", "quit", "Quit", show=False),
+    ]
+
+    def __init__(self, spec: Path, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._feed = Feed(workspace)
+        self.build_screen = BuildScreen(spec, workspace)
+        self.data_screen = DataScreen(workspace)
+
+    def on_mount(self) -> None:
+        self.install_screen(self.build_screen, "build")
+        self.install_screen(self.data_screen, "data")
+        self.push_screen("build")
+        self._follow()
+
+    def action_show(self, screen: str) -> None:
+        """Switch to a screen."""
+        self.switch_screen(screen)
+
+    @work(thread=True)
+    def _follow(self) -> None:
+        worker = get_current_worker()
+        while not worker.is_cancelled:
+            if update := self._feed.poll():
+                self.build_screen.post_message(FeedUpdated(update))
+            time.sleep(POLL_SECONDS)
+
+
+def open_cockpit(spec: Path, workspace: Path | None) -> None:
+    """Show the cockpit until it is closed; what it started goes on.
+
+    Raises UsageError where there is no terminal to show it on.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "the cockpit needs a terminal",
+            "without one use `tuneforge status` and `tuneforge build`",
+        )
+    Cockpit(spec, Workspace.of(spec, workspace)).run()

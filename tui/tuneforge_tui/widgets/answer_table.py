@@ -1,0 +1,35 @@
+"""The rows of a query as a table."""
+
+from typing import Any, Final
+
+from rich.text import Text
+from textual.widgets import DataTable
+from tuneforge_datastore.answers import printable
+from tuneforge_datastore.sql import Answer
+
+WIDEST: Final = 60
+
+
+def cell(value: Any) -> Text:
+    """Write one value on one line; numbers go to the right."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        text = "" if value is None else printable(" ".join(str(value).split()))
+        return Text(text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…")
+    shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return Text(shown, justify="right")
+
+
+class AnswerTable(DataTable[Text]):
+    """Shows one answer; each row's key is the text of its first value."""
+
+    DEFAULT_CSS = "AnswerTable { height: 1fr; }"
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002 (Textual's name)
+        super().__init__(id=id, cursor_type="row", zebra_stripes=True)
+
+    def show(self, answer: Answer) -> None:
+        """Replace what is shown."""
+        self.clear(columns=True)
+        self.add_columns(*answer.columns)
+        for row in answer.rows:
+            self.add_row(*(cell(value) for value in row))
