@@ -191,7 +191,11 @@ class Executor:
         known = self._workspace.state(self._loaded.path)
         now = {step: artifact.key for step, artifact in self._result.artifacts.items()}
         self._workspace.save_state(self._loaded.path, known | now)
-        publish(self._workspace, self._result.artifacts)
+        try:
+            publish(self._workspace, self._result.artifacts)
+        except TuneforgeError as error:
+            # The store is derived: what was built stands, and the next build publishes it.
+            self._log.emit("warning", step="", message=f"not shown in SQL yet: {error.message}")
 
     def _gate(self, name: str, artifact: Artifact) -> None:
         for gate in check_gates(name, self._loaded.spec.evaluate[name].gate, artifact.path):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tuneforge_specs.errors import GateFailed
+
 from tuneforge.build.gates import GateResult
 from tuneforge.plan.definition import Plan
 from tuneforge.step import Artifact
@@ -35,6 +37,7 @@ class BuildResult:
     gates: list[GateResult] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
+    error: GateFailed | None = None
 
     @property
     def failed_gates(self) -> list[GateResult]:

@@ -32,8 +32,8 @@ def build(
 ) -> BuildResult:
     """Bring every wanted artifact up to date.
 
-    Raises GateFailed after everything that does not depend on the failed gate is done, NotFrozen
-    before anything runs, Interrupted on Ctrl-C, and what a step raised.
+    A gate that fails leaves its error in the result, after everything that does not depend on it
+    is done. Raises NotFrozen before anything runs, Interrupted on Ctrl-C, and what a step raised.
     """
     started = time.monotonic()
     workspace.create()
@@ -58,13 +58,17 @@ def build(
         try:
             executor.run()
             executor.record()
-            _enforce(result, options)
         except BaseException as error:
             result.seconds = time.monotonic() - started
             _ended(log, result, error)
             raise
         finally:
             workspace.digests.save()
+        if options.enforce_gates and result.failed_gates:
+            result.error = _gates_failed(result)
+            result.seconds = time.monotonic() - started
+            _ended(log, result, result.error)
+            return result
         if options.write_lock and not options.frozen and not options.targets:
             made = describe(plan, result.artifacts)
             if not write_lock(lock_file, made):
@@ -74,12 +78,10 @@ def build(
     return result
 
 
-def _enforce(result: BuildResult, options: BuildOptions) -> None:
-    if not result.failed_gates or not options.enforce_gates:
-        return
+def _gates_failed(result: BuildResult) -> GateFailed:
     lines = "\n".join(f"  {gate}, needs {gate.bound:.4g}" for gate in result.failed_gates)
     skipped = ", ".join(result.skipped)
-    raise GateFailed(
+    return GateFailed(
         f"gates failed:\n{lines}" + (f"\nnot built: {skipped}" if skipped else ""),
         "improve the data or the training, or change the gate; "
         "what passed is cached and will not run again",

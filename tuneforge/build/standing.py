@@ -33,10 +33,8 @@ def running_builds(workspace: Workspace) -> list[RunningBuild]:
         pid = int(events[0]["pid"])
         if not _lives(pid):
             continue
-        at: dict[str, Any] = next(
-            (e for e in reversed(events) if e["event"].startswith("step_")), {}
-        )
-        step = str(at["step"]) if at.get("event") == "step_started" else ""
+        steps = [event for event in events if event["event"].startswith("step_")]
+        step = str(steps[-1]["step"]) if steps and steps[-1]["event"] == "step_started" else ""
         found.append(RunningBuild(path.parent.name, pid, step))
     return found
 

@@ -71,10 +71,12 @@ def build(
         result = run_build(loaded, place, console, options)
     finally:
         console.close()
-    if summary is not None or (result.ran and not json):
+    if summary is not None or (result.error and not json) or (result.ran and not json):
         _tell(loaded, result, summary, quiet=json)
     elif not json:
         sys.stdout.write(f"nothing to do: all {len(result.artifacts)} steps are cached\n")
+    if result.error is not None:
+        raise result.error
 
 
 def _tell(loaded: "LoadedSpec", result: "BuildResult", file: Path | None, *, quiet: bool) -> None:

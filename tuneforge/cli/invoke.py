@@ -47,9 +47,13 @@ def _run(name: str, target: str, arguments: Sequence[str]) -> int:
             add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
         )
         app.command(name)(command)
-    result = get_command(app).main(
-        args=list(arguments), prog_name=f"tuneforge {name}", standalone_mode=False
-    )
+    parser: Any = get_command(app)
+    # Not through main(): it would turn Ctrl-C and a closed pipe into exit code 1.
+    try:
+        with parser.make_context(f"tuneforge {name}", list(arguments)) as context:
+            result = parser.invoke(context)
+    except typer.Exit as finished:
+        return finished.exit_code
     return result if isinstance(result, int) else 0
 
 

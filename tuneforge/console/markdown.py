@@ -25,6 +25,9 @@ def _lines(summary: Summary) -> Iterator[str]:
     yield from ("", "## Where", "", "| what | size | path |", "|---|--:|---|")
     for place in summary.places:
         yield f"| {place.what} | {size(place.bytes) if place.bytes else ''} | `{place.path}` |"
+    if summary.skipped:
+        yield from ("", "## Not built", "")
+        yield from (f"- {step}: {_cell(why)}" for step, why in summary.skipped)
     if summary.warnings:
         yield from ("", "## Warnings", "")
         yield from (f"- {step}: {_cell(text)}" for step, text in summary.warnings)

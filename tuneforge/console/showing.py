@@ -33,8 +33,11 @@ def show(summary: Summary, stream: TextIO) -> None:
         lines = [Text(f"{step}: {text}", "yellow") for step, text in summary.warnings]
         _section(console, "Warnings", Group(*lines))
     ran = len(summary.steps)
+    for step, why in summary.skipped:
+        console.print(f"\n[bold red]{escape(step)} is not built[/]: {escape(why)}")
+    headline = "[bold red]not everything" if summary.skipped else "[bold green]everything"
     console.print(
-        f"\n[bold green]{escape(summary.name)} is built[/]: {ran} "
+        f"\n{headline} of {escape(summary.name)} is built[/]: {ran} "
         f"{'step' if ran == 1 else 'steps'} ran in {seconds(summary.seconds)}, "
         f"{summary.cached} cached"
     )

@@ -86,6 +86,7 @@ class Summary:
     evaluations: tuple[Evaluation, ...] = ()
     places: tuple[Place, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 def summarise(loaded: LoadedSpec, result: BuildResult) -> Summary:
@@ -108,6 +109,7 @@ def summarise(loaded: LoadedSpec, result: BuildResult) -> Summary:
         ),
         places=_places(loaded, result),
         warnings=tuple(dict.fromkeys(result.warnings)),
+        skipped=tuple(result.skipped.items()),
     )
 
 

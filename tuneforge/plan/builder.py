@@ -84,9 +84,10 @@ def judge(
     last = workspace.last(step.id, spec)
     reasons: list[Reason] = [Reason("forced", "")] if forced else []
     if damage:
-        reasons.append(Reason("damaged", damage))
+        reasons.append(Reason("damaged", f"damaged: {damage}"))
     elif last is None:
-        reasons.append(Reason("never", ""))
+        was = step.id in workspace.state(spec)
+        reasons.append(Reason("damaged", "missing") if was else Reason("never", ""))
     else:
         reasons += compare(
             last.manifest,
@@ -100,7 +101,7 @@ def judge(
         )
     status: Status = "pending" if waiting and not reasons else "run"
     if not waiting and not reasons:
-        reasons.append(Reason("damaged", "removed since it was last built"))
+        reasons.append(Reason("damaged", "missing"))
     reasons += [Reason("waits", of) for of in waiting]
     return PlannedStep(
         step, status, version, key, None, tuple(reasons), external, _seconds(last), _bytes(last)

@@ -27,7 +27,7 @@ class Reason:
             "file": f"file {self.subject} {self.after}",
             "version": f"step code version {self.before} -> {self.after}",
             "never": "never built",
-            "damaged": f"artifact damaged: {self.subject}",
+            "damaged": f"artifact {self.subject}",
             "forced": "forced",
             "waits": f"waits for {self.subject}",
         }
