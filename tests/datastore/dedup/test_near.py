@@ -1,0 +1,222 @@
+"""Near-duplicates against plain Python: every pair, every witness, every cluster."""
+
+import random
+import subprocess
+import sys
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tuneforge_datastore.dedup.bands import choose
+from tuneforge_datastore.dedup.near import clusters, near_duplicates
+from tuneforge_datastore.dedup.shingles import jaccard, shingles, words
+
+
+def corpus(rows: int, seed: int = 0) -> list[str]:
+    """Texts of 40 to 120 words, a third of them edited copies of earlier ones."""
+    rng = random.Random(seed)
+    vocabulary = [f"w{i}" for i in range(3000)]
+    made: list[str] = []
+    for row in range(rows):
+        if row and rng.random() < 0.35:
+            text = rng.choice(made).split()
+            for _ in range(rng.randrange(0, 6)):
+                text[rng.randrange(len(text))] = rng.choice(vocabulary)
+            made.append(" ".join(text))
+        else:
+            made.append(" ".join(rng.choices(vocabulary, k=rng.randrange(40, 120))))
+    return made
+
+
+def brute_force(texts: list[str], threshold: float, ngram: int) -> set[tuple[int, int]]:
+    """Every pair at or above the threshold."""
+    sets = [shingles(text, ngram) for text in texts]
+    return {
+        (one, other)
+        for one, other in combinations(range(len(texts)), 2)
+        if jaccard(sets[one], sets[other]) >= threshold
+    }
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95])
+def test_what_is_dropped_is_what_comparing_all_pairs_drops(threshold: float) -> None:
+    texts = corpus(600)
+    pairs = brute_force(texts, threshold, 5)
+    kept: list[int] = []
+    dropped = []
+    for row in range(len(texts)):
+        if any((earlier, row) in pairs for earlier in kept):
+            dropped.append(row)
+        else:
+            kept.append(row)
+    found = near_duplicates(pa.array(texts), threshold=threshold)
+    assert found.dropped.tolist() == dropped
+    assert len(dropped) > 30
+    assert found.bounded == 0
+
+
+def test_each_dropped_row_names_a_kept_row_that_is_truly_similar() -> None:
+    texts = corpus(2000, seed=1)
+    found = near_duplicates(pa.array(texts), threshold=0.7)
+    dropped = set(found.dropped.tolist())
+    assert dropped
+    for row, witness, score in zip(
+        found.dropped.tolist(), found.kept.tolist(), found.jaccard.tolist(), strict=True
+    ):
+        assert witness < row
+        assert witness not in dropped
+        true = jaccard(shingles(texts[row], 5), shingles(texts[witness], 5))
+        assert score == pytest.approx(true, abs=1e-12)
+        assert score >= 0.7
+
+
+def test_a_chain_of_similar_texts_is_not_followed() -> None:
+    base = [f"w{i}" for i in range(200)]
+
+    def edited(count: int) -> str:
+        return " ".join([*[f"x{i}" for i in range(count)], *base[count:]])
+
+    # Each is 0.8 similar to its neighbours, the ends are not to each other.
+    found = near_duplicates(pa.array([edited(0), edited(18), edited(36)]), threshold=0.8)
+    assert found.dropped.tolist() == [1]
+
+
+def test_rows_added_behind_change_nothing_before_them() -> None:
+    texts = corpus(1500, seed=2)
+    whole = near_duplicates(pa.array(texts))
+    part = near_duplicates(pa.array(texts[:900]))
+    assert part.dropped.tolist() == [row for row in whole.dropped.tolist() if row < 900]
+    assert part.kept.tolist() == whole.kept.tolist()[: len(part.kept)]
+
+
+def test_the_result_is_the_same_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuneforge_datastore.dedup.near.CHUNK", 97)
+    texts = pa.array(corpus(1500, seed=3))
+    one, many = (near_duplicates(texts, threads=threads) for threads in (1, 7))
+    for name in ("dropped", "kept", "jaccard"):
+        assert np.array_equal(getattr(one, name), getattr(many, name))
+    assert np.array_equal(clusters(texts, threads=1), clusters(texts, threads=7))
+
+
+def test_recall_at_the_threshold_is_what_the_bands_promise() -> None:
+    rng = random.Random(4)
+    texts = []
+    for pair in range(3000):
+        one = [f"p{pair}w{i}" for i in range(120)]
+        other = list(one)
+        cut = 12  # 116 shingles, 12 of each replaced at one end: J = 104 / 128 = 0.8125
+        start = rng.choice((0, 108))
+        other[start : start + cut] = [f"p{pair}x{i}" for i in range(cut)]
+        texts += [" ".join(one), " ".join(other)]
+    found = near_duplicates(pa.array(texts), threshold=0.8)
+    assert found.jaccard.min() == pytest.approx(104 / 128)
+    assert len(found.dropped) / 3000 >= 0.999
+
+
+def test_clusters_are_the_connected_components() -> None:
+    texts = corpus(700, seed=5)
+    parents = list(range(len(texts)))
+
+    def root(row: int) -> int:
+        while parents[row] != row:
+            row = parents[row]
+        return row
+
+    for one, other in sorted(brute_force(texts, 0.6, 5)):
+        low, high = sorted((root(one), root(other)))
+        parents[high] = low
+    expected = [root(row) for row in range(len(texts))]
+    assert clusters(pa.array(texts), threshold=0.6).tolist() == expected
+
+
+def test_case_form_and_punctuation_do_not_count() -> None:
+    text = "Ünïcode-Fälle: der Straßenname IST lang, aber WAHR und schön zu lesen."
+    decomposed = "ünïcode fälle der strassenname ist lang aber wahr und schön zu lesen"
+    fullwidth = text.replace("WAHR", "WAHR")
+    found = near_duplicates(pa.array([text, decomposed, fullwidth]), threshold=1.0)
+    assert found.dropped.tolist() == [1, 2]
+
+
+def test_scripts_without_spaces_are_compared_by_characters() -> None:
+    chinese = "今天天气很好我们一起去公园散步然后去图书馆看书晚上再回家吃饭"
+    edited = chinese.replace("公园", "河边")
+    other = "机器学习模型需要大量高质量的数据才能在各种任务上取得好的结果"
+    thai = "วันนี้อากาศดีมากเราไปเดินเล่นที่สวนสาธารณะด้วยกันไหม"
+    texts = pa.array([chinese, edited, other, thai, thai + "ครับ"])
+    found = near_duplicates(texts, threshold=0.5)
+    assert found.dropped.tolist() == [1, 4]
+    assert found.kept.tolist() == [0, 3]
+
+
+def test_short_empty_and_null_texts() -> None:
+    texts = pa.array(["", None, "!!!", "yes", "Yes.", "no", "yes yes", "a b c d", "A, b; c d!"])
+    found = near_duplicates(texts)
+    assert list(zip(found.dropped.tolist(), found.kept.tolist(), strict=True)) == [(4, 3), (8, 7)]
+    assert clusters(texts).tolist() == [0, 1, 2, 3, 3, 5, 6, 7, 7]
+    assert near_duplicates(pa.array([], pa.string())).dropped.tolist() == []
+    assert near_duplicates(pa.array(["", ""])).dropped.tolist() == []
+
+
+def test_slices_chunks_and_wide_offsets_read_the_same() -> None:
+    texts = corpus(300, seed=6)
+    expected = near_duplicates(pa.array(texts)).dropped.tolist()
+    padded = pa.array(["pad é", *texts, "pad"])
+    for column in (
+        padded.slice(1, 300),
+        padded.cast(pa.large_string()).slice(1, 300),
+        pa.chunked_array([texts[:100], texts[100:]]),
+    ):
+        assert near_duplicates(column).dropped.tolist() == expected
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from("abAB éßÉ今天日.,ก'\u0301\U00020000😀"), max_size=30), max_size=8
+    ),
+    st.integers(1, 4),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_kernel_reads_texts_as_plain_python_does(texts: list[str], ngram: int) -> None:
+    from tuneforge_datastore.dedup import columns, kernels
+
+    texts = [text for text in texts if words(text)]
+    read = columns.read(pa.array(texts, pa.string()))
+    sets = kernels.Sets.holding(read.longest())
+    for one, other in combinations(range(len(texts)), 2):
+        expected = jaccard(shingles(texts[one], ngram), shingles(texts[other], ngram))
+        assert kernels.similarity(read, one, other, ngram, sets) == pytest.approx(expected)
+
+
+def test_boilerplate_that_all_rows_share_stays_bounded() -> None:
+    rng = random.Random(7)
+    prefix = " ".join(f"p{i}" for i in range(90))
+    texts = [
+        f"{prefix} {' '.join(f'u{rng.randrange(10**9)}' for _ in range(30))}" for _ in range(6000)
+    ]
+    texts += texts[:500]  # true duplicates are still found among the boilerplate
+    found = near_duplicates(pa.array(texts), threshold=0.8)
+    assert found.dropped.tolist() == list(range(6000, 6500))
+    assert found.kept.tolist() == list(range(500))
+    assert found.bounded > 0
+
+
+def test_bands_follow_threshold_and_permutations() -> None:
+    assert choose(0.8, 128) == (25, 5)
+    assert choose(0.3, 16) == (16, 1)
+    for threshold in (0.4, 0.6, 0.8, 0.9, 0.99):
+        bands = choose(threshold, 256)
+        assert bands.miss(threshold) <= 5e-4
+        assert bands.number * bands.rows <= 256
+    assert choose(0.95, 128).rows > choose(0.6, 128).rows
+
+
+def test_importing_the_package_does_not_load_numba() -> None:
+    code = (
+        "import sys, tuneforge_datastore.dedup.near, tuneforge_datastore.decontaminate, "
+        "tuneforge_datastore.split; sys.exit(any(m in sys.modules for m in "
+        "('numba', 'pyarrow', 'duckdb', 'torch')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
