@@ -18,10 +18,15 @@ FLOAT = 4
 
 @dataclass(frozen=True)
 class Precision:
-    """``compute``: bytes of a value in the forward pass; ``autocast``: torch.autocast is on."""
+    """How the forward pass computes.
+
+    ``compute``: bytes of a value; ``autocast``: torch.autocast is on; ``drop_mask``: bytes of a
+    value of a dropout mask (boolean on CUDA, as the input on the CPU).
+    """
 
     compute: int
     autocast: bool
+    drop_mask: int
 
 
 def block_bytes(
@@ -92,7 +97,7 @@ def _adapter_inputs(
     widths = _distinct_inputs(targets) if shared else sum(linear.inputs for linear in targets)
     kept = widths * size + len(targets) * adapter.r * size
     if adapter.dropout:
-        kept += sum(linear.inputs for linear in targets)
+        kept += sum(linear.inputs for linear in targets) * precision.drop_mask
     return kept / architecture.layers
 
 

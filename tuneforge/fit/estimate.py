@@ -22,7 +22,7 @@ _ADAM_8BIT_BYTES, _ADAM_8BIT_SMALLEST = 2 * (1 + 4 / 256), 4096
 # A CUDA context with torch's kernels and cuBLAS workspaces.
 CUDA_CONTEXT = 700 * 2**20
 # Python with torch, transformers, TRL and PEFT loaded (resident memory of the worker).
-CPU_LIBRARIES = 1000 * 2**20
+CPU_LIBRARIES = 640 * 2**20
 # Blocks that the allocator holds and cannot use: a share of what comes and goes.
 _SLACK = 0.08
 
@@ -90,8 +90,7 @@ def estimate(
         "logits and loss": step.loss(),
     }
     terms["recomputed block"] = max(0, step.backward_of_block() - terms["logits and loss"])
-    freed = sum(terms[name] for name in ("activations", "logits and loss", "recomputed block"))
-    terms["gradients"] = step.gradients(freed)
+    terms["gradients"] = step.gradients()
     terms["dequantised weights"] = step.dequantised()
     moving = sum(terms.values()) - terms["base weights"]
     terms["allocator slack"] = int(_SLACK * moving)
@@ -118,7 +117,8 @@ class _Step:
         self.adapter = adapter if isinstance(adapter, LoraAdapter) else None
         dtype = compute_dtype(request.base, request.device)
         self.size = FLOAT if dtype == "float32" else 2
-        self.precision = Precision(self.size, request.device == "cuda" and self.size == 2)
+        cuda = request.device == "cuda"
+        self.precision = Precision(self.size, cuda and self.size == 2, 1 if cuda else FLOAT)
         self.nf4 = request.base.quantize == "nf4" and not isinstance(adapter, FullAdapter)
         self.prefers = request.train.method == "dpo"
         # DPO runs chosen and rejected as one batch.
@@ -161,14 +161,19 @@ class _Step:
             for count in self.trained()
         )
 
-    def gradients(self, freed: float) -> float:
-        """One for each trained value; they arrive while activations go (``freed``).
+    def gradients(self) -> float:
+        """One for each trained value, as far as they add to the peak.
 
         With accumulation they stay from one micro batch to the next, beside all activations.
+        Without, they arrive while activations go: the peak is the larger of the beginning (all
+        activations and the loss) and the end (all gradients and the last block's activations).
         """
         size = FLOAT if self.adapter is not None else self.size
         every = size * sum(self.trained())
-        return every if self.args.accumulate > 1 else max(0, every - freed)
+        if self.args.accumulate > 1:
+            return every
+        block = self.backward_of_block()
+        return max(0, every + block - self.activations() - max(self.loss(), block))
 
     def _block(self) -> float:
         return self.tokens * block_bytes(self.model, self.adapter, self.precision)
@@ -198,12 +203,12 @@ class _Step:
         """Logits over the whole vocabulary, and what the loss makes of them.
 
         SFT (transformers ``ForCausalLMLoss``): log-probabilities in 32 bits, their gradient and
-        that of the logits; three of them at the peak. DPO (TRL): logits and their reference's,
-        and per row a softmax and two gradients.
+        that of the logits; three of them at the peak. DPO (TRL ``selective_log_softmax``): logits
+        and two gradients, and in 16 bits the log-probabilities of every row too.
         """
         values = self.tokens * self.model.vocab
         if self.prefers:
-            return values * self.size * 4
+            return values * self.size * (3 if self.size == FLOAT else 4)
         return values * FLOAT * 3
 
     def dequantised(self) -> float:
