@@ -11,7 +11,7 @@ from tuneforge_specs.train import Adapter, FullAdapter, Train
 
 # What of an adapter may change between a train step and the one that continues it.
 _FREE_TO_CHANGE = frozenset({"dropout"})
-_TRIMMING = frozenset({"ties"})
+_TRIMMING = frozenset({"ties", "dare_linear", "dare_ties"})
 
 
 def continue_adapters(spec: Spec) -> Spec:

@@ -45,12 +45,9 @@ MergeInput = Annotated[
 ]
 
 
-class Merge(Model):
-    """One merge. ``lora`` folds each adapter into the base in turn, exactly as PEFT does."""
+class MergeBase(Model):
+    """What every merge declares."""
 
-    method: Literal["lora", "linear", "task_arithmetic", "ties"] = Field(
-        description="How the inputs are combined."
-    )
     inputs: Annotated[Many[MergeInput], Field(min_length=1)] = Field(
         description="Train steps, model folders and adapter folders, in order."
     )
@@ -66,3 +63,76 @@ class Merge(Model):
         pattern=r"^\d+(\.\d+)?\s*(MB|GB|MiB|GiB)$",
         description="Largest size of one safetensors file.",
     )
+
+
+class LoraMerge(MergeBase):
+    """Fold each adapter into the base in turn, exactly as PEFT does (Hu et al. 2021)."""
+
+    method: Literal["lora"]
+
+
+class LinearMerge(MergeBase):
+    """Weighted average of the inputs' weights: a model soup (Wortsman et al. 2022)."""
+
+    method: Literal["linear"]
+    normalize: bool = Field(True, description="Divide by the sum of the weights.")
+
+
+class TaskVectorMerge(MergeBase):
+    """What the methods that add the inputs' deltas to the base share."""
+
+    normalize: bool = Field(False, description="Divide by the weights that took part.")
+    scale: float = Field(1.0, alias="lambda", description="Factor of the merged delta.")
+
+
+class TaskArithmeticMerge(TaskVectorMerge):
+    """Base plus the weighted sum of the deltas (Ilharco et al. 2023)."""
+
+    method: Literal["task_arithmetic"]
+
+
+class TiesMerge(TaskVectorMerge):
+    """Trim each delta, elect a sign per element, average what agrees (Yadav et al. 2023)."""
+
+    method: Literal["ties"]
+    normalize: bool = Field(True, description="Divide by the weights that took part.")
+
+
+class DareMerge(TaskVectorMerge):
+    """What the methods that drop elements at random share (Yu et al. 2024)."""
+
+    rescale: bool = Field(True, description="Divide what is kept by its chance to be kept.")
+
+
+class DareLinearMerge(DareMerge):
+    """Drop delta elements at random, rescale the rest, add them up (Yu et al. 2024)."""
+
+    method: Literal["dare_linear"]
+
+
+class DareTiesMerge(DareMerge):
+    """Drop delta elements at random, rescale, then elect signs as TIES does."""
+
+    method: Literal["dare_ties"]
+
+
+class SlerpMerge(MergeBase):
+    """Spherical interpolation of two inputs, or of the base and one input (Shoemake 1985)."""
+
+    method: Literal["slerp"]
+    inputs: Annotated[Many[MergeInput], Field(min_length=1, max_length=2)] = Field(
+        description="One input: from the base to it. Two: from the first to the second."
+    )
+    t: Fraction = Field(0.5, description="0: the first, 1: the second.")
+
+
+Merge = Annotated[
+    LoraMerge
+    | LinearMerge
+    | TaskArithmeticMerge
+    | TiesMerge
+    | DareLinearMerge
+    | DareTiesMerge
+    | SlerpMerge,
+    Field(discriminator="method"),
+]

@@ -1,0 +1,92 @@
+"""One merge from folders to a folder: resolve, plan, run, carry the other files, summarise."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tuneforge_specs.merge import Merge
+
+from tuneforge.merge.carry import carry_files, holds_tokenizer
+from tuneforge.merge.model import open_model
+from tuneforge.merge.plan import MergePlan, plan_merge
+from tuneforge.merge.resolve import InputFolder, choose_onto, open_sources
+from tuneforge.merge.run import Progress, TensorResult, run_plan
+
+
+def plan_from(
+    base: Path,
+    base_facts: Mapping[str, Any],
+    base_dtype: str,
+    spec: Merge,
+    inputs: Sequence[InputFolder],
+    seed: int,
+) -> MergePlan:
+    """Open base and inputs, reading headers only, and fix the plan."""
+    model = open_model(base)
+    sources = open_sources(model, str(base_facts.get("digest", "")), spec, inputs)
+    return plan_merge(model, sources, spec, choose_onto(spec, inputs, base_dtype), seed)
+
+
+def merge_into(
+    folder: Path,
+    *,
+    base: Path,
+    base_facts: Mapping[str, Any],
+    base_dtype: str,
+    spec: Merge,
+    inputs: Sequence[InputFolder],
+    seed: int,
+    threads: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write the merged model into ``folder`` and return what merge.json says.
+
+    Everything is checked before the first byte is written; the caller makes the folder visible.
+    """
+    plan = plan_from(base, base_facts, base_dtype, spec, inputs, seed)
+    results = run_plan(plan, folder, threads, progress)
+    tokenizers = [place.folder for place in inputs if place.adapter or place.training]
+    tokenizer = carry_files(plan, folder, [path for path in tokenizers if holds_tokenizer(path)])
+    return summary(plan, results, base_facts, tokenizer)
+
+
+def summary(
+    plan: MergePlan, results: Sequence[TensorResult], base_facts: Mapping[str, Any], tokenizer: str
+) -> dict[str, Any]:
+    """Describe a finished merge; nothing in it depends on the machine or the time."""
+    changed = [result for result in results if result.changed]
+    return {
+        "v": 1,
+        "method": plan.spec.method,
+        "onto": plan.onto.name,
+        "onto_dtype": plan.onto.dtype,
+        "base": {key: base_facts[key] for key in ("id", "digest") if key in base_facts},
+        "inputs": [
+            {
+                "label": source.label,
+                "kind": "model" if source.model is not None else "adapter",
+                "weight": source.weight,
+                "density": source.density,
+                "tensors": len(source.pieces) if source.model is None else len(plan.tensors),
+            }
+            for source in plan.sources
+        ],
+        "tokenizer": tokenizer,
+        "elements": sum(result.size for result in results),
+        "changed": sum(result.changed for result in results),
+        "bytes": plan.bytes_out,
+        "untied": plan.untied,
+        "tensors": [
+            {
+                "name": result.name,
+                "action": result.action,
+                "changed": result.changed,
+                "size": result.size,
+                "delta_norm": round(result.delta_norm, 6),
+                "relative": round(result.delta_norm / result.base_norm, 6)
+                if result.base_norm
+                else 0.0,
+            }
+            for result in changed
+        ],
+    }

@@ -1,0 +1,91 @@
+"""What a merge method is: a function that prepares one tensor and then combines its blocks.
+
+A method reads a tensor as often as its statistics need (``Tensor.blocks`` may be iterated again)
+and returns a function from a block of rows to the merged rows. Blocks come in order.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tuneforge.merge.base import BaseRows
+from tuneforge.merge.blocks import row_blocks
+from tuneforge.merge.sources import Rows
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows ``first:last`` [rows, columns]. ``inputs``: deltas or weights, as the method reads."""
+
+    first: int
+    last: int
+    base: Floats
+    inputs: Sequence[Floats]
+
+    @property
+    def offset(self) -> int:
+        """Index of the block's first element in the flat tensor."""
+        return self.first * int(self.base.shape[1])
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor to merge: its base, its inputs, and what the plan says about each."""
+
+    name: str
+    rows: int
+    columns: int
+    base: BaseRows
+    inputs: Sequence[Rows]
+    weights: Sequence[float]
+    densities: Sequence[float]
+    reads: Literal["deltas", "weights"]
+    seed: int = 0
+    ready: set[str] = field(default_factory=set)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.rows * self.columns
+
+    def blocks(self) -> Iterator[Block]:
+        """Read the tensor once, block by block, in order."""
+        self._observe()
+        for first, last in row_blocks(self.rows, self.columns, self.base.multiple):
+            yield self.block(first, last)
+
+    def block(self, first: int, last: int) -> Block:
+        """Read one block."""
+        base = self.base.rows(first, last)
+        if self.reads == "deltas":
+            inputs = [rows.delta(first, last, base) for rows in self.inputs]
+        else:
+            inputs = [rows.full(first, last, base) for rows in self.inputs]
+        return Block(first, last, base, inputs)
+
+    def _observe(self) -> None:
+        folders = [folder for rows in self.inputs for folder in rows.observers]
+        if not folders or "observed" in self.ready:
+            return
+        for first, last in row_blocks(self.rows, self.columns, self.base.multiple):
+            base = self.base.rows(first, last)
+            for folder in folders:
+                folder.observe(first, base)
+        self.ready.add("observed")
+
+
+Combine = Callable[[Block], Floats]
+
+
+@dataclass(frozen=True)
+class Method:
+    """``prepare(tensor, spec)`` returns the function that merges each block."""
+
+    prepare: Callable[[Tensor, Any], Combine]
+    reads: Literal["deltas", "weights"]
+    paper: str

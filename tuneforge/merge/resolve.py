@@ -1,0 +1,113 @@
+"""From the inputs a spec names to opened models and adapters, and the base weights they go onto."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneforge_specs.errors import DataError
+from tuneforge_specs.merge import AdapterInput, Merge, ModelInput, TrainInput
+
+from tuneforge.merge.adapter import read_adapter
+from tuneforge.merge.base import Onto
+from tuneforge.merge.lora import pieces_for
+from tuneforge.merge.model import Model, open_model
+from tuneforge.merge.sources import Source
+from tuneforge.weights.dtypes import FROM_TORCH
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class InputFolder:
+    """Where one input lies; ``training`` is its training.json, empty for folders from outside."""
+
+    label: str
+    folder: Path
+    adapter: bool
+    training: Facts
+
+
+def input_folder(entry: TrainInput | ModelInput | AdapterInput, folder: Path) -> InputFolder:
+    """Describe an input: ``folder`` is the train artifact, the model or the adapter."""
+    if isinstance(entry, TrainInput):
+        adapter = (folder / "adapter").is_dir()
+        place = folder / ("adapter" if adapter else "model")
+        return InputFolder(f"train.{entry.train}", place, adapter, _training(folder))
+    if isinstance(entry, ModelInput):
+        return InputFolder(folder.name, folder, False, {})
+    return InputFolder(folder.name, folder, True, _training(folder.parent))
+
+
+def _training(folder: Path) -> Facts:
+    try:
+        facts = json.loads((folder / "training.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def open_sources(
+    base: Model, base_digest: str, spec: Merge, folders: Sequence[InputFolder]
+) -> list[Source]:
+    """Open every input and fit it to the base; read headers only.
+
+    Raises DataError for an adapter that was trained on another base.
+    """
+    sources = []
+    for entry, place in zip(spec.inputs, folders, strict=True):
+        _check_base(place, base_digest)
+        common = {"label": place.label, "weight": entry.weight, "density": entry.density}
+        if not place.adapter:
+            sources.append(Source(**common, model=open_model(place.folder)))  # type: ignore[arg-type]
+            continue
+        adapter = read_adapter(place.folder)
+        # Only a fold scales exactly; the deltas of other methods are weighted by the method.
+        weight = entry.weight if spec.method == "lora" else 1.0
+        pieces = pieces_for(base, adapter, weight)
+        sources.append(Source(**common, pieces=pieces))  # type: ignore[arg-type]
+    return sources
+
+
+def _check_base(place: InputFolder, base_digest: str) -> None:
+    trained = place.training.get("base")
+    digest = trained.get("digest") if isinstance(trained, dict) else None
+    if digest and base_digest and digest != base_digest:
+        raise DataError(
+            f"{place.label}: trained on another base (digest {str(digest)[:12]}, this base is "
+            f"{base_digest[:12]})",
+            "merge it into the base it was trained on, or train it again on this one",
+        )
+
+
+def choose_onto(spec: Merge, folders: Sequence[InputFolder], dtype: str) -> Onto:
+    """Decide between the stored base and its NF4 form; ``dtype`` is base.dtype of the spec.
+
+    ``auto`` takes what the adapters were trained on, by their training.json; adapters from
+    elsewhere count as trained on the original weights. Raises DataError where they disagree.
+    """
+    adapters = [place for place in folders if place.adapter]
+    trained = {place.label: _quantised_dtype(place) for place in adapters}
+    if spec.onto == "original" or not adapters:
+        return Onto()
+    known = sorted({code for code in trained.values() if code})
+    if spec.onto == "dequantised":
+        return Onto(known[0] if known else FROM_TORCH.get(dtype, "F32"))
+    if not known:
+        return Onto()
+    if len(known) > 1 or "" in trained.values():
+        lines = ", ".join(f"{name}: {code or 'not quantised'}" for name, code in trained.items())
+        raise DataError(
+            f"the adapters were trained on different forms of the base ({lines})",
+            'say which weights to merge onto: onto = "dequantised" or onto = "original"',
+        )
+    return Onto(known[0])
+
+
+def _quantised_dtype(place: InputFolder) -> str:
+    """Return the compute dtype of the NF4 base an adapter trained on; empty if it was not NF4."""
+    base = place.training.get("base")
+    if not isinstance(base, dict) or base.get("quantize") != "nf4":
+        return ""
+    return FROM_TORCH.get(str(base.get("dtype")).removeprefix("torch."), "F32")

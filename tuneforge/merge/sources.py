@@ -1,0 +1,125 @@
+"""The inputs of a merge: full models and adapters, each able to give any tensor's rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from tuneforge.merge.base import rounded
+from tuneforge.merge.blocks import Floats, StoredRows
+from tuneforge.merge.lora import Fold, Folder, Piece, Replace
+from tuneforge.merge.model import Model
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input. ``pieces`` maps base tensors to an adapter's updates; None for full weights."""
+
+    label: str
+    weight: float = 1.0
+    density: float = 1.0
+    model: Model | None = None
+    pieces: dict[str, list[Piece]] = field(default_factory=dict)
+
+    def touches(self, name: str) -> bool:
+        """Whether this input may differ from the base in a tensor."""
+        return self.model is not None or name in self.pieces
+
+    def rows(self, name: str) -> "Rows":
+        """Return a tensor (the base's stored name) as this input has it."""
+        if self.model is not None:
+            return ModelRows(
+                StoredRows(self.model.weights, self.model.weights[self.model.find(name)])
+            )
+        return AdapterRows(self.pieces.get(name, ()))
+
+
+class Rows(Protocol):
+    """One tensor of one input; ``base`` holds the same rows of the base."""
+
+    def full(self, first: int, last: int, base: Floats) -> Floats:
+        """Return the input's weights."""
+
+    def delta(self, first: int, last: int, base: Floats) -> Floats:
+        """Return what the input adds to the base."""
+
+    @property
+    def observers(self) -> list[Folder]:
+        """The updates that must see every row of the base first."""
+
+
+@dataclass(frozen=True)
+class ModelRows:
+    """One tensor of a full model."""
+
+    stored: StoredRows
+
+    @property
+    def observers(self) -> list[Folder]:
+        """None: stored weights need no preparation."""
+        return []
+
+    def full(self, first: int, last: int, base: Floats) -> Floats:
+        """Read the weights."""
+        del base
+        return self.stored.rows(first, last)
+
+    def delta(self, first: int, last: int, base: Floats) -> Floats:
+        """Read the weights and take the base off."""
+        return self.stored.rows(first, last) - base
+
+
+class AdapterRows:
+    """One base tensor as an adapter changes it, not rounded to the base's dtype."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._pieces = [(piece, _Loaded(piece)) for piece in pieces]
+
+    @property
+    def observers(self) -> list[Folder]:
+        """The DoRA updates whose norms run across rows."""
+        folders = [loaded.folder for _, loaded in self._pieces]
+        return [folder for folder in folders if folder is not None and folder.needs_norms]
+
+    def full(self, first: int, last: int, base: Floats) -> Floats:
+        """Fold the updates into the base's rows."""
+        for _, loaded in self._pieces:
+            base = loaded.apply(first, last, base)
+        return base
+
+    def folded(self, first: int, last: int, base: Floats, dtype: np.dtype[Any]) -> Floats:
+        """Fold the updates in, rounding to ``dtype`` after each, as weights held in it are."""
+        for _, loaded in self._pieces:
+            base = rounded(loaded.apply(first, last, base), dtype)
+        return base
+
+    def delta(self, first: int, last: int, base: Floats) -> Floats:
+        """Return the exact update, without the rounding of adding it and taking it off again."""
+        total = np.zeros_like(base)
+        for _, loaded in self._pieces:
+            if loaded.folder is not None and loaded.folder.magnitude is None:
+                total += loaded.folder.delta(first, last)
+            else:
+                total += loaded.apply(first, last, base) - base
+        return total
+
+
+class _Loaded:
+    """An update with its factors in memory; whole new tensors stay on disk."""
+
+    def __init__(self, piece: Piece) -> None:
+        self.folder = Folder(piece) if isinstance(piece, Fold) else None
+        self._scale = np.float32(1.0)
+        self._adds = False
+        if not isinstance(piece, Fold):
+            weights = piece.adapter.weights
+            self._stored = StoredRows(weights, weights[piece.key])
+        if not isinstance(piece, Fold | Replace):
+            self._scale, self._adds = np.float32(piece.scaling), True
+
+    def apply(self, first: int, last: int, base: Floats) -> Floats:
+        if self.folder is not None:
+            return self.folder.apply(first, base)
+        values = self._stored.rows(first, last)
+        return base + values * self._scale if self._adds else values
