@@ -9,11 +9,12 @@ from tokenizers import Tokenizer
 from tuneforge_specs.errors import UsageError
 
 from tuneforge.export.gguf import pretokenizers
+from tuneforge.export.gguf.special import general_name
 from tuneforge.export.gguf.vocabulary import vocabulary_of
 from tuneforge.export.model_folder import ModelFolder
 from tuneforge.export.verify.probes import TEXTS, texts_for
 from tuneforge.export.verify.replay import Replay
-from tuneforge.export.verify.vocabulary import read_metadata
+from tuneforge.export.verify.vocabulary import excused, read_metadata
 
 SPLITS = {
     "llama-bpe": pretokenizers.LLAMA3,
@@ -170,3 +171,34 @@ def test_larger_vocabulary_than_embedding_is_refused(tiny, byte_level):
     folder = tiny.write(tokenizer=byte_level)
     with pytest.raises(UsageError, match="100 rows"):
         vocabulary_of(ModelFolder(folder), 100)
+
+
+def test_whitespace_after_special_tokens(tiny, write_gguf_file, sentencepiece):
+    """Phi-3 drops it; llama.cpp does so for models named Phi-3, so the file is named so."""
+    tokenizer = copy.deepcopy(sentencepiece)
+    size = len(tokenizer["model"]["vocab"])
+    for number, content in enumerate(["<|endoftext|>", "<|user|>", "<|end|>"]):
+        tokenizer["added_tokens"].append(
+            {
+                "id": size + number,
+                "content": content,
+                "special": True,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": content != "<|endoftext|>",
+                "normalized": False,
+            }
+        )
+    tokenizer["added_tokens"][2]["rstrip"] = True  # </s>
+    folder = tiny.write(tokenizer=tokenizer, tokenizer_config={"eos_token": "<|end|>"})
+    texts = texts_for(ModelFolder(folder))
+    assert any("<|user|>\n" in text for text in texts)
+    assert set(excused(texts, ModelFolder(folder), "llama")) == {t for t in texts if "</s>" in t}
+    assert excused(texts, ModelFolder(folder), "phi3") == {}
+    metadata = read_metadata(write_gguf_file(folder))
+    name = general_name("phi3", ModelFolder(folder), "tiny")
+    assert name == "tiny (phi-3)"
+    source = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    replay = Replay(metadata | {"general.name": name})
+    for text in texts:
+        assert replay.encode(text) == source.encode(text, add_special_tokens=False).ids, text

@@ -10,7 +10,7 @@ from tuneforge_specs.errors import UsageError
 from tuneforge.export.gguf.architectures import architecture_of
 from tuneforge.export.gguf.architectures.architecture import Architecture, Metadata
 from tuneforge.export.gguf.config import Config
-from tuneforge.export.gguf.special import SpecialTokens, special_tokens
+from tuneforge.export.gguf.special import SpecialTokens, general_name, special_tokens
 from tuneforge.export.gguf.tensors import Planned, plan_tensors
 from tuneforge.export.gguf.types import FILE_TYPES, FileType
 from tuneforge.export.gguf.vocabulary import vocabulary_of
@@ -75,7 +75,9 @@ def plan_gguf(
     special = special_tokens(model, terminators)
     content = Content(
         architecture=architecture.name,
-        metadata=_metadata(architecture, config, kind, name, special),
+        metadata=_metadata(
+            architecture, config, kind, general_name(architecture.name, model, name), special
+        ),
         vocabulary=vocabulary,
         tensors=tuple(planned),
     )

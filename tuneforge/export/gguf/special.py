@@ -33,6 +33,19 @@ class SpecialTokens:
         return (self.eos,) if self.eot is None else (self.eos, self.eot)
 
 
+def strips_after(folder: ModelFolder) -> tuple[str, ...]:
+    """Return the special tokens after which the tokenizer drops whitespace."""
+    added = folder.tokenizer.get("added_tokens", [])
+    return tuple(token["content"] for token in added if token.get("rstrip"))
+
+
+def general_name(architecture: str, folder: ModelFolder, name: str) -> str:
+    """Return the name to write: llama.cpp drops that whitespace only where the name says Phi-3."""
+    if architecture == "phi3" and strips_after(folder) and "phi-3" not in name.lower():
+        return f"{name} (phi-3)"
+    return name
+
+
 def special_tokens(folder: ModelFolder, terminators: tuple[int, ...] = ()) -> SpecialTokens:
     """Return the special tokens of a model; ``terminators`` are those it was trained to emit.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuneforge.export.gguf.architectures import architecture_of
 from tuneforge.export.gguf.config import Config
 from tuneforge.export.model_folder import ModelFolder
 from tuneforge.export.verify.probes import texts_for
@@ -76,7 +77,7 @@ def _probe_texts(folder: ModelFolder, report: Report) -> dict[str, list[int]]:
 
     source = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
     texts = texts_for(folder)
-    reasons = excused(texts, folder)
+    reasons = excused(texts, folder, architecture_of(folder.config).name)
     report.notes += sorted(f"not compared, {reason}: {text!r}" for text, reason in reasons.items())
     return {
         text: source.encode(text, add_special_tokens=False).ids

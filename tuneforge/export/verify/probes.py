@@ -29,11 +29,15 @@ TEXTS = (
 
 
 def texts_for(folder: ModelFolder) -> list[str]:
-    """Return the probe texts and two that hold the model's own special tokens, in text."""
+    """Return the probe texts and three that hold the model's own special tokens, in text."""
     special = [t["content"] for t in folder.tokenizer.get("added_tokens", []) if t.get("special")]
     added = [t["content"] for t in folder.tokenizer.get("added_tokens", []) if not t.get("special")]
     own = special[:8] + added[:8]
-    composed = ["".join(f"{token}user\nHi  there {n}" for n, token in enumerate(own)), "".join(own)]
+    composed = [
+        "".join(f"{token}user\nHi  there {n}" for n, token in enumerate(own)),
+        "".join(own),
+        "".join(f"{token}\n a {n}" for n, token in enumerate(own)),
+    ]
     return [*TEXTS, *(text for text in composed if text)]
 
 

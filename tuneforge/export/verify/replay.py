@@ -13,6 +13,9 @@ from tuneforge.export.gguf.pretokenizers import PRE_TOKENIZERS
 from tuneforge.export.gguf.vocabulary import BYTE, CONTROL, UNKNOWN, USER_DEFINED
 
 Metadata = dict[str, Any]
+# llama.cpp drops whitespace (C's isspace) after the special tokens of models named Phi-3, but for:
+PHI3_KEEPS = frozenset({"<unk>", "<s>", "<|endoftext|>"})
+ASCII_SPACES = " \t\n\v\f\r"
 
 
 class Replay:
@@ -29,6 +32,8 @@ class Replay:
             key=len,
             reverse=True,
         )
+        name = str(metadata.get("general.name", "")).lower()
+        self._stripping = "phi-3" in name or "phi3" in name
         self._sentencepiece = metadata["tokenizer.ggml.model"] == "llama"
         if self._sentencepiece:
             self._scores = metadata["tokenizer.ggml.scores"]
@@ -68,7 +73,9 @@ class Replay:
                     continue
                 for number, piece in enumerate(part.split(token)):
                     cut += [(token, True)] if number else []
-                    cut += [(piece, False)] if piece else []
+                    strips = number and self._stripping and token not in PHI3_KEEPS
+                    rest = piece.lstrip(ASCII_SPACES) if strips else piece
+                    cut += [(rest, False)] if rest else []
             parts = cut
         return [part for part in parts if part[0]]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneforge.export.gguf.special import KNOWN_END_TEXTS, adds_bos
+from tuneforge.export.gguf.special import KNOWN_END_TEXTS, adds_bos, strips_after
 from tuneforge.export.gguf.vocabulary import CONTROL, UNUSED
 from tuneforge.export.model_folder import ModelFolder
 from tuneforge.export.verify.probes import decomposed
@@ -59,7 +59,7 @@ def describe(different: Sequence[str], total: int) -> str:
     return f"{len(different)} of {total} texts differ, the first {different[0]!r}"
 
 
-def excused(texts: Sequence[str], folder: ModelFolder) -> dict[str, str]:
+def excused(texts: Sequence[str], folder: ModelFolder, architecture: str) -> dict[str, str]:
     """Return the texts that llama.cpp is known to cut otherwise, each with the reason."""
     normalizer = folder.tokenizer.get("normalizer") or {}
     if normalizer.get("type") == "NFC":
@@ -71,6 +71,13 @@ def excused(texts: Sequence[str], folder: ModelFolder) -> dict[str, str]:
             text: "a space is put after special tokens"
             for text in texts
             if any(token in text for token in special)
+        }
+    strips = strips_after(folder)
+    if strips and architecture != "phi3":
+        return {
+            text: "whitespace after special tokens is kept"
+            for text in texts
+            if any(token in text for token in strips)
         }
     return {}
 
