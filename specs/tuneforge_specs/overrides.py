@@ -27,8 +27,9 @@ def apply(document: Document, override: str) -> Problem | None:
     wrong = _cannot_set(document.data, path, value)
     if wrong is not None:
         return Problem(place, 0, path_text(path), wrong[0], wrong[1])
+    new = _first_new(document.data, path)
     _put(document.data, path, value)
-    document.layers.append(Layer(place, {}, only=path))
+    document.layers.append(Layer(place, {}, only=new))
     return None
 
 
@@ -63,6 +64,16 @@ def _cannot_set(data: dict[str, Any], path: KeyPath, value: Any) -> tuple[str, s
         if isinstance(part, str) and not isinstance(holder, dict):
             return f"{name} is not a table, it has no {key_text(part)}", f"set {name} as a whole"
     return None
+
+
+def _first_new(data: dict[str, Any], path: KeyPath) -> KeyPath:
+    """Give the shortest beginning of ``path`` that is not there yet, else ``path`` itself."""
+    for length in range(1, len(path)):
+        try:
+            lookup(data, path[:length])
+        except KeyError:
+            return path[:length]
+    return path
 
 
 def _put(data: Any, path: KeyPath, value: Any) -> None:

@@ -1,11 +1,12 @@
 """The nearest valid word for one that is not."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def close_to(word: str, valid: Iterable[str]) -> str | None:
     """Give the valid word most like ``word``, None where none is near."""
+    from difflib import get_close_matches
+
     folded = {_fold(choice): choice for choice in sorted(valid, reverse=True)}
     found = get_close_matches(_fold(word), list(folded), n=1, cutoff=0.6)
     return folded[found[0]] if found else None
