@@ -46,13 +46,18 @@ class Factors:
 
 @dataclass
 class Adapter:
-    """A PEFT LoRA adapter. ``replaced`` maps base tensor names to keys of whole new tensors."""
+    """A PEFT LoRA adapter.
+
+    ``replaced`` maps base tensor names to keys of whole new tensors; the keys that lie beneath an
+    update (a resized embedding, say) are in ``beneath``.
+    """
 
     folder: Path
     config: Mapping[str, Any]
     weights: Weights
     factors: dict[str, Factors] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
+    beneath: set[str] = field(default_factory=set)
 
     @property
     def transposed(self) -> bool:
@@ -80,6 +85,8 @@ def read_adapter(folder: Path) -> Adapter:
         else:
             plain = name.replace(".modules_to_save.", ".").replace(".base_layer.", ".")
             adapter.replaced[plain] = key
+            if ".base_layer." in name:
+                adapter.beneath.add(key)
     for module, keys in parts.items():
         adapter.factors[module] = _factors(adapter, module, keys)
     if not adapter.factors and not adapter.replaced:

@@ -3,10 +3,8 @@
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tuneforge_specs.errors import DataError
 
 from tuneforge.merge.blocks import Floats, StoredRows, matrix_shape, row_blocks
@@ -69,26 +67,20 @@ class Nf4Rows:
         self._restored = nf4.restored(*nf4.nested(self._maxima))
 
     def _rounded(self, first: int, last: int) -> Floats:
+        from tuneforge.merge.kernels.floats import rounded
+
         return rounded(self._stored.rows(first, last), self._dtype)
 
     def rows(self, first: int, last: int) -> Floats:
         """Return rows that start on a whole quantisation block."""
+        from tuneforge.merge.kernels.floats import rounded
+
         values = self._rounded(first, last).reshape(-1)
         start = first * self._columns // nf4.BLOCK
         blocks = slice(start, start + -(-values.size // nf4.BLOCK))
         codes = nf4.quantise(values, self._maxima[blocks])
         restored = nf4.dequantise(codes, self._restored[blocks])
         return rounded(restored, self._dtype).reshape(last - first, self._columns)
-
-
-def rounded(values: Floats, dtype: np.dtype[Any]) -> Floats:
-    """Round float32 values to ``dtype`` and back."""
-    from tuneforge.merge.kernels.floats import from_float32, to_float32
-
-    if dtype == np.float32:
-        return values
-    flat: npt.NDArray[Any] = from_float32(np.ascontiguousarray(values).reshape(-1), dtype)
-    return to_float32(flat).reshape(values.shape)
 
 
 BaseRows = StoredRows | Nf4Rows

@@ -58,7 +58,7 @@ def pieces_for(base: Model, adapter: Adapter, weight: float = 1.0) -> dict[str, 
     # An adapter of an embedding saves that embedding too, from before its update.
     for name, key in adapter.replaced.items():
         stored = _stored(base, adapter, name)
-        if stored == base.embedding and base.is_head(name):
+        if stored == base.embedding and base.is_head(name) and key not in adapter.beneath:
             # Trained apart from the embedding it was tied to: from now on a tensor of its own.
             pieces[name] = [Replace(adapter, key)]
             continue
@@ -131,6 +131,7 @@ class Folder:
         self.left, self.right = np.ascontiguousarray(left), np.ascontiguousarray(right)
         self.scale = np.float32(factors.scaling * fold.weight)
         self.across = fold.across
+        self._embedding = factors.embedding
         self.magnitude = load(factors.magnitude).reshape(-1) if factors.magnitude else None
         self._norms: Floats | None = None
 
@@ -152,22 +153,27 @@ class Folder:
 
         return product(self.left[first:last], self.right, self.scale)
 
-    def observe(self, first: int, weights: npt.NDArray[Any]) -> None:
+    def observe(self, first: int, weights: Floats) -> None:
         """Add the column squares of a block of rows, for DoRA on a transposed matrix."""
         from tuneforge.merge.kernels.lora import add_column_squares
 
         if self._norms is None:
             self._norms = np.zeros(weights.shape[1], np.float32)
-        summed = weights.astype(np.float32) + self.delta(first, first + weights.shape[0])
+        summed = weights + self.delta(first, first + weights.shape[0])
         add_column_squares(summed, self._norms)
 
-    def apply(self, first: int, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return a block of rows (float32 or float64, [rows, columns]) with the update folded in.
+    def apply(self, first: int, weights: Floats, dtype: np.dtype[Any] | None = None) -> Floats:
+        """Return a block of rows [rows, columns] with the update folded in.
 
-        The caller rounds the result to the dtype of the base.
+        The caller rounds the result to ``dtype``, that of the base. Given one, the update of an
+        embedding is rounded to it before the sum too, as PEFT does for embeddings alone.
         """
         delta = self.delta(first, first + weights.shape[0])
         if self.magnitude is None:
+            if self._embedding and dtype is not None:
+                from tuneforge.merge.kernels.floats import rounded
+
+                delta = rounded(delta, dtype)
             return weights + delta
         from tuneforge.merge.kernels.lora import row_norms
 
@@ -177,5 +183,5 @@ class Folder:
                 raise RuntimeError("observe() comes before apply()")
             return (self.magnitude / np.sqrt(self._norms)) * summed
         norms = np.empty(summed.shape[0], np.float32)
-        row_norms(summed.astype(np.float32, copy=False), norms)
+        row_norms(summed, norms)
         return (self.magnitude[first : first + len(norms)] / norms).reshape(-1, 1) * summed

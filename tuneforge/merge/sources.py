@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tuneforge.merge.base import rounded
 from tuneforge.merge.blocks import Floats, StoredRows
 from tuneforge.merge.lora import Fold, Folder, Piece, Replace
 from tuneforge.merge.model import Model
@@ -90,8 +89,10 @@ class AdapterRows:
 
     def folded(self, first: int, last: int, base: Floats, dtype: np.dtype[Any]) -> Floats:
         """Fold the updates in, rounding to ``dtype`` after each, as weights held in it are."""
+        from tuneforge.merge.kernels.floats import rounded
+
         for _, loaded in self._pieces:
-            base = rounded(loaded.apply(first, last, base), dtype)
+            base = rounded(loaded.apply(first, last, base, dtype), dtype)
         return base
 
     def delta(self, first: int, last: int, base: Floats) -> Floats:
@@ -118,8 +119,10 @@ class _Loaded:
         if not isinstance(piece, Fold | Replace):
             self._scale, self._adds = np.float32(piece.scaling), True
 
-    def apply(self, first: int, last: int, base: Floats) -> Floats:
+    def apply(
+        self, first: int, last: int, base: Floats, dtype: np.dtype[Any] | None = None
+    ) -> Floats:
         if self.folder is not None:
-            return self.folder.apply(first, base)
+            return self.folder.apply(first, base, dtype)
         values = self._stored.rows(first, last)
         return base + values * self._scale if self._adds else values

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tuneforge_specs.errors import DataError
+from tuneforge_specs.merge import AdapterInput, LoraMerge
+
 from tuneforge.merge.execute import merge_into
 from tuneforge.merge.resolve import InputFolder
 from tuneforge.weights import open_weights
-from tuneforge_specs.errors import DataError
-from tuneforge_specs.merge import AdapterInput, LoraMerge
 
 pytestmark = pytest.mark.train
 
@@ -63,9 +64,7 @@ def by_peft(folder: Path, base_dtype: str, adapters: tuple[str, ...] = ("adapter
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
-        folder / "base", dtype=getattr(torch, base_dtype)
-    )
+    model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=getattr(torch, base_dtype))
     for adapter in adapters:
         model = PeftModel.from_pretrained(model, folder / adapter).merge_and_unload()
     model.save_pretrained(folder / "peft")
@@ -169,8 +168,9 @@ def test_a_head_saved_apart_from_a_tied_embedding_is_untied(tmp_path: Path) -> N
     by_us(tmp_path)
     config = json.loads((tmp_path / "ours" / "config.json").read_text())
     assert config["tie_word_embeddings"] is False
-    ours, adapter = open_weights(tmp_path / "ours"), open_weights(
-        tmp_path / "adapter", "adapter_model"
+    ours, adapter = (
+        open_weights(tmp_path / "ours"),
+        open_weights(tmp_path / "adapter", "adapter_model"),
     )
     key = "base_model.model.lm_head.weight"
     assert ours.read("lm_head.weight").tobytes() == adapter.read(key).tobytes()

@@ -65,3 +65,11 @@ def from_float32(values: Floats, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     bits = np.empty(values.shape, np.uint16)
     (_narrow_brain if dtype.name == "bfloat16" else _narrow_half)(values, bits)
     return bits.view(dtype)
+
+
+def rounded(values: Floats, dtype: np.dtype[Any]) -> Floats:
+    """Round float32 values of any shape to ``dtype`` and back."""
+    if dtype == np.float32:
+        return values
+    flat = from_float32(np.ascontiguousarray(values).reshape(-1), dtype)
+    return to_float32(flat).reshape(values.shape)
