@@ -14,7 +14,7 @@ from tuneforge.worker.divergence import Divergence
 from tuneforge.worker.memory import current_memory
 from tuneforge.worker.run import WorkerRun
 
-TIMED = ("runtime", "samples_per_second", "steps_per_second")
+TIMED = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
 
 class RunCallback(TrainerCallback):  # type: ignore[misc]
@@ -25,7 +25,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._job = job
         self._facts = facts
         self._tokens_before = int(facts.get("tokens", 0))
-        self._divergence = Divergence()
+        self._divergence = Divergence(facts.get("losses", ()))
         self._recent: deque[tuple[float, float]] = deque(maxlen=20)
         self.tokens = self._tokens_before
         self.metrics: dict[str, float] = facts.get("metrics", {})
@@ -91,6 +91,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             "tokens": self.tokens,
             "max_steps": state.max_steps,
             "metrics": self.metrics,
+            "losses": self._divergence.seen,
             "evaluated": self.evaluated,
             "evaluated_at": self.evaluated_at,
         }

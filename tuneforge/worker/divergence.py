@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from statistics import median
 from typing import Final
 
@@ -10,7 +11,6 @@ MULTIPLE: Final = 4.0
 STRIKES: Final = 3
 """Consecutive strikes that make a divergence: single bad batches are common, three are not."""
 WINDOW: Final = 50
-SETTLED: Final = 5
 FLOOR: Final = 1.0
 """Losses below this never count: four times 0.01 is no explosion."""
 
@@ -18,30 +18,34 @@ FLOOR: Final = 1.0
 class Divergence:
     """Watch the loss of each step.
 
-    The median is that of the last 50 steps, but never less than that of the first 5: a loss that
-    falls to near zero and comes back to where it began has not exploded.
+    The median is that of the last 50 steps that were no strikes, but never less than the loss of
+    the first step, which no update has touched: a loss that falls to near zero and comes back to
+    where it began has not exploded. ``seen`` restores the watch after a checkpoint.
     """
 
-    def __init__(self) -> None:
-        self._first: list[float] = []
-        self._recent: deque[float] = deque(maxlen=WINDOW)
+    def __init__(self, seen: Iterable[float] = ()) -> None:
+        first, *recent = [*seen] or [0.0]
+        self._first = first
+        self._recent: deque[float] = deque(recent, maxlen=WINDOW)
         self._strikes = 0
+
+    @property
+    def seen(self) -> list[float]:
+        """Return what a later watch needs to go on."""
+        return [self._first, *self._recent]
 
     def __call__(self, loss: float) -> str:
         """Take one step's loss; return what is wrong, or nothing."""
         if not math.isfinite(loss):
             return f"the loss is {loss}"
-        limit = self.limit()
-        self._strikes = self._strikes + 1 if loss > limit else 0
-        if self._strikes >= STRIKES:
-            return f"the loss is {loss:.4g}, above {limit:.4g} for {STRIKES} steps"
-        if len(self._first) < SETTLED:
-            self._first.append(loss)
-        self._recent.append(loss)
-        return ""
-
-    def limit(self) -> float:
-        """Return the loss above which a step is a strike; infinite for the first steps."""
-        if len(self._first) < SETTLED:
-            return math.inf
-        return max(FLOOR, MULTIPLE * max(median(self._first), median(self._recent)))
+        if not self._recent:
+            self._first = loss
+        limit = max(FLOOR, MULTIPLE * max(self._first, median(self._recent or [loss])))
+        if loss <= limit:
+            self._strikes = 0
+            self._recent.append(loss)
+            return ""
+        self._strikes += 1
+        if self._strikes < STRIKES:
+            return ""
+        return f"the loss is {loss:.4g}, above {limit:.4g} for {STRIKES} steps"

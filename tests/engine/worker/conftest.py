@@ -98,7 +98,7 @@ def scratch_job(corpus: Path) -> dict[str, Any]:
             "intermediate": 64,
             "vocab": 320,
             "context": 128,
-            "steps": 12,
+            "steps": 80,
             "batch": 4,
             "sequence": 24,
             "learning_rate": 1e-2,

@@ -24,3 +24,10 @@ def scratch(job: dict[str, Any], run: WorkerRun) -> None:
     module.CHECKPOINT_SECONDS = 0.0  # type: ignore[misc]
     _killed_at(job["die_at"], run)
     work_of("scratch")(job, run)
+
+
+def train(job: dict[str, Any], run: WorkerRun) -> None:
+    step = job.pop("die_at")
+    job["kind"] = "train"
+    _killed_at(step, run)
+    work_of("train")(job, run)

@@ -19,7 +19,7 @@ def weights(folder: Path) -> bytes:
 def test_the_base_learns_and_loads(base, scratch_job, losses):
     seen = losses(base.parent)
     assert len(seen) == scratch_job["scratch"]["steps"]
-    assert seen[12] < seen[1] - 0.5
+    assert seen[80] < seen[1] - 2.0
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(base)

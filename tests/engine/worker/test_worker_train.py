@@ -19,7 +19,7 @@ def adapter_tensors(output):
 
 def test_sft_with_lora_on_nf4(job, train_here, tmp_path, losses, events, base):
     output = train_here(
-        job(args={"eval_every": 3, "max_steps": 12, "learning_rate": 5e-2}), tmp_path / "run"
+        job(args={"eval_every": 3, "max_steps": 12, "learning_rate": 2e-2}), tmp_path / "run"
     )
     seen = losses(tmp_path / "run")
     assert list(seen) == list(range(1, 13))
