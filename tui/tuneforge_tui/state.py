@@ -149,7 +149,7 @@ class BuildView:
         return ""
 
 
-def _line(name: str, event: Event) -> str:
+def _line(name: str, event: Event) -> str:  # noqa: PLR0911 (one line for each kind of event)
     """Write what one run event says in a log; steps and curves say nothing."""
     match name:
         case "started":

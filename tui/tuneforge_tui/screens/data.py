@@ -1,5 +1,6 @@
 """The Data screen: funnel, records with their verdicts, token masks, SQL."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
@@ -21,20 +22,38 @@ from tuneforge_tui.widgets.record_detail import RecordDetail
 from tuneforge_tui.widgets.sql_console import SqlConsole
 from tuneforge_tui.widgets.token_mask import TokenMask, mask_text
 
-KEPT = "kept"
-ALL_DROPPED = "dropped"
+
+@dataclass(frozen=True)
+class Choice:
+    """Which records are listed; no rule means those of every rule."""
+
+    side: questions.Side
+    rule: str
+    count: int
+
+    @property
+    def label(self) -> str:
+        """What the chooser shows."""
+        return f"{self.side}{': ' if self.rule else ''}{self.rule} ({self.count:,})"
 
 
 class DataScreen(Screen[None]):
     """Reads the store as it is; `r` reads it again."""
 
     DEFAULT_CSS = """
-    DataScreen #choices { height: 3; }
-    DataScreen #dataset { width: 1fr; }
-    DataScreen #side { width: 1fr; }
+    DataScreen #choices { height: 1; }
+    DataScreen Select { width: 1fr; }
+    DataScreen TabbedContent { height: 1fr; }
+    DataScreen TabPane { padding: 0; }
     DataScreen #said { height: auto; padding: 0 1; color: $warning; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "reload", "Read again")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "tab('funnel')", "Funnel"),
+        Binding("2", "tab('records')", "Records"),
+        Binding("3", "tab('tokens')", "Tokens"),
+        Binding("4", "tab('sql')", "SQL"),
+        Binding("r", "reload", "Reload"),
+    ]
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -44,8 +63,8 @@ class DataScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Header()
         with Horizontal(id="choices"):
-            yield Select[str]([], prompt="dataset", id="dataset")
-            yield Select[str]([(KEPT, KEPT)], value=KEPT, allow_blank=False, id="side")
+            yield Select[str]([], prompt="dataset", id="dataset", compact=True)
+            yield Select[Choice]([], prompt="records", id="side", compact=True)
         yield Static(id="said")
         with TabbedContent():
             with TabPane("Funnel", id="funnel-tab"):
@@ -77,6 +96,12 @@ class DataScreen(Screen[None]):
         if found:
             chooser.value = chosen if chosen in self._datasets else found[0].name
 
+    def action_tab(self, tab: str) -> None:
+        """Show a tab, and give the keys to what is in it."""
+        self.query_one(TabbedContent).active = f"{tab}-tab"
+        focus = {"records": "#records", "tokens": "TokenMask", "sql": "#sql"}.get(tab, "#dataset")
+        self.query_one(focus).focus()
+
     def _say(self, text: str) -> None:
         self.query_one("#said", Static).update(text)
 
@@ -94,23 +119,21 @@ class DataScreen(Screen[None]):
         except TuneforgeError as error:
             self._say(str(error))
             return
-        sides = [(f"{KEPT} ({dataset.kept:,})", KEPT)]
+        choices = [Choice("kept", "", dataset.kept)]
         if dropped:
-            sides.append((f"{ALL_DROPPED} ({dataset.dropped:,})", ALL_DROPPED))
-        sides += [(f"{ALL_DROPPED}: {rule} ({count:,})", f"rule:{rule}") for rule, count in dropped]
-        self.query_one("#side", Select).set_options(sides)
-        self._list()
+            choices.append(Choice("dropped", "", dataset.dropped))
+        choices += [Choice("dropped", rule, count) for rule, count in dropped]
+        chooser = self.query_one("#side", Select)
+        chooser.set_options([(choice.label, choice) for choice in choices])
+        chooser.value = choices[0]
 
     @on(Select.Changed, "#side")
     def _list(self) -> None:
-        dataset = self._dataset()
-        if dataset is None:
+        dataset, choice = self._dataset(), self.query_one("#side", Select).value
+        if dataset is None or not isinstance(choice, Choice):
             return
-        choice = str(self.query_one("#side", Select).value)
-        side: questions.Side = "kept" if choice == KEPT else "dropped"
-        rule = choice.partition(":")[2]
         try:
-            answer = questions.records(self._workspace, dataset, side, rule)
+            answer = questions.records(self._workspace, dataset, choice.side, choice.rule)
         except TuneforgeError as error:
             self._say(str(error))
             return
