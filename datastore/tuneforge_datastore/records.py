@@ -68,8 +68,7 @@ def answer_text(turns: list[Message]) -> str:
 def content_hash(record: Record) -> str:
     """Hash what the record says: 128-bit hex, equal for texts that differ in white space or NFC.
 
-    Parts are joined by a control character that counts as white space and so is removed from the
-    parts themselves: moving text from one turn to the next changes the hash.
+    Parts are kept apart by NUL: moving text from one turn to the next changes the hash.
     """
     parts = [record.kind, record.tools, "" if record.label is None else str(record.label)]
     for turns in (record.messages, record.chosen, record.rejected):
@@ -79,7 +78,7 @@ def content_hash(record: Record) -> str:
             if turn.tool_calls:
                 parts.append(turn.tool_calls)
     parts.append(record.text)
-    whole = "\x1c".join([" ".join(part.split()) for part in parts])
+    whole = " ".join(" \0 ".join(parts).split())
     if not whole.isascii():
         whole = unicodedata.normalize("NFC", whole)
     return hashlib.blake2b(whole.encode("utf-8"), digest_size=16).hexdigest()

@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+from tuneforge_datastore.wordcount import register
+
 MEMORY_LIMIT = "2GiB"
 
 
@@ -27,6 +29,7 @@ def scratch(
         connection.execute(
             "SET allowed_directories = ?", [[f"{path.resolve()}/" for path in readable]]
         )
+        register(connection)
         # A spec's own predicates run here; specs travel, so they get the records alone.
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")

@@ -6,7 +6,7 @@ from tuneforge_datastore.filters import PARTS, Check
 
 _MEASURES = {
     "characters": "length({part})",
-    "words": r"len(regexp_extract_all({part}, '\S+'))",
+    "words": "word_count({part})",
 }
 
 
@@ -19,7 +19,8 @@ def check(spec: LengthFilter) -> Check:
     )
     return Check(
         rule="length",
-        keep=f"{measure} BETWEEN {spec.min} AND {spec.max}",
+        # min <= x <= max in a form that measures once; BETWEEN would measure twice.
+        keep=f"abs(2 * {measure} - {spec.min + spec.max}) <= {spec.max - spec.min}",
         score=measure,
         reason=f"'{spec.of} of ' || {measure} || ' {spec.unit}: ' || {outside}",
     )

@@ -25,7 +25,7 @@ def read_sql(sql: str, directory: Path) -> Iterator[Row]:
         connection.execute("SET file_search_path = ?", [str(directory)])
         one_select(connection, sql, "sql")
         try:
-            batches: Any = connection.execute(sql).to_arrow_reader(1024)
+            batches: Any = connection.sql(sql).to_arrow_reader(1024)
             number = 0
             for batch in batches:
                 for values in batch.to_pylist():
