@@ -23,7 +23,8 @@ def test_a_quoted_passage_is_found_with_the_text_as_evidence() -> None:
     (hit,) = found(texts, ["Another question.", QUESTION])
     assert (hit.index, hit.against_index) == (1, 1)
     assert hit.matched_text == (
-        "natalia sold clips to 48 of her friends in april and then she sold half as many clips in may"
+        "natalia sold clips to 48 of her friends in april "
+        "and then she sold half as many clips in may"
     )
 
 

@@ -14,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Look at data: ingest, preview, funnel, diff, explain.",
+    help="Look at data: ingest, preview, lint, funnel, diff, explain.",
 )
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset of the last build.")]
 
@@ -144,6 +144,35 @@ def preview(
             left, right = ("", "") if console.is_terminal else marks[run.state]
             text.append(left + printable(run.text) + right, styles[run.state])
         console.print(text, soft_wrap=True)
+
+
+@app.command()
+def lint(dataset: DatasetName, workspace: StorePath = WORKSPACE, json: AsJson = False) -> None:
+    """Prove a rendering row by row: trained tokens, terminators, BOS, ids, the template."""
+    from dataclasses import asdict
+
+    from tuneforge_datastore.answers import printable
+    from tuneforge_datastore.render.lint import lint as check
+    from tuneforge_specs.errors import DataError
+
+    from tuneforge.cli.artifacts import rendered
+
+    found = rendered(workspace, dataset)
+    checks = check(found.rendering, found.model, found.template)
+    if json:
+        _json([asdict(one) for one in checks])
+    else:
+        for one in checks:
+            state = "ok" if not one.failures else one.level
+            where = f"  first: {printable(one.example)}" if one.failures else ""
+            count = f"{one.rows - one.failures:,}/{one.rows:,}"
+            sys.stdout.write(f"{state:<8} {one.name:<23} {count:>15}  {one.meaning}{where}\n")
+    wrong = [one.name for one in checks if one.failures and one.level == "error"]
+    if wrong:
+        raise DataError(
+            f"the rendering of {dataset} fails: {', '.join(wrong)}",
+            "build again; if it stays, correct the template or the tokenizer named above",
+        )
 
 
 @app.command()

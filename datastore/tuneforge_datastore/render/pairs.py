@@ -117,7 +117,12 @@ def _finish(answers: Answers, rules: Rules) -> None:
     row, prompt, completions = answers.row, answers.prompt_ids, answers.completion_ids
     rules.check_bos([*prompt, *completions[0][:2]])
     for ids in completions:
-        rules.check_terminator(ids[-1] if ids else -1)
+        if not ids:
+            raise DataError(
+                f"the chat template {rules.fitted.template.where} writes nothing for a completion",
+                "correct the template, or use a shipped one, for example chat = 'chatml'",
+            )
+        rules.check_terminator(ids[-1])
     if not rules.fits(row, len(prompt) + max(map(len, completions))):
         room = rules.spec.max_tokens - len(prompt)
         if row.verdict == "truncated" and room > 0:

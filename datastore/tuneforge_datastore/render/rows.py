@@ -213,7 +213,7 @@ def _finish(draft: _Draft, encoding: Encoding, rules: Rules) -> None:
     special = frozenset(rules.vocabulary.special.values())
     rules.check_bos(ids)
     mask = bytearray(len(ids))
-    if rules.spec.train_on == "all":
+    if rules.spec.train_on == "all" and ids:
         mask = bytearray(b"\1" * len(ids))
         mask[0] = int(ids[0] != rules.vocabulary.bos)
         for start, end in draft.untrained:
@@ -221,7 +221,13 @@ def _finish(draft: _Draft, encoding: Encoding, rules: Rules) -> None:
             mask[first:stop] = bytes(stop - first)
     for start, end in draft.trained:
         first, stop = tokens_of(encoding, start, end, special)
-        rules.check_terminator(ids[stop - 1] if stop else -1)
+        if first == stop:
+            raise DataError(
+                f"the chat template {rules.fitted.template.where} writes nothing for a turn of "
+                "the assistant",
+                "correct the template, or use a shipped one, for example chat = 'chatml'",
+            )
+        rules.check_terminator(ids[stop - 1])
         mask[first:stop] = b"\1" * (stop - first)
     if not any(mask):
         raise DataError(

@@ -45,6 +45,7 @@ class Vocabulary:
             ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self.size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
         self.special = {
             token.content: token_id
             for token_id, token in self._tokenizer.get_added_tokens_decoder().items()

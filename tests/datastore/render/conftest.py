@@ -17,7 +17,7 @@ from tuneforge_specs.datasets import Template
 
 TEXT = """The quick brown fox jumps over the lazy dog. Wörter mit Ümlauten, 今天天气很好 and 🙂.
 user assistant system response instruction Below is an instruction that describes a task.
-{"name": "get_weather", "arguments": {"city": "Paris"}} [INST] [/INST] ### Response:\n\n\na\n\n\nb\n\n\n"""
+{"name": "get_weather", "arguments": {"city": "Paris"}} [INST] [/INST] \n\n\na\n\n\nb\n\n\n"""
 
 MESSAGES = pa.list_(
     pa.struct(
