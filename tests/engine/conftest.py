@@ -20,13 +20,13 @@ def project(tmp_path: Path) -> Iterator[object]:
     """A project with a spec, data and fake steps."""
     import engine_fakes
 
-    from tuneforge.build import executor
+    from tuneforge.build import executor, session
     from tuneforge.steps import STEPS
 
-    before, publish = dict(STEPS), executor.publish
+    before, publish, check = dict(STEPS), executor.publish, session.check
     engine_fakes.install()
     folder = tmp_path / "project"
     folder.mkdir()
     yield engine_fakes.Project(folder)
     STEPS.update(before)
-    executor.publish = publish
+    executor.publish, session.check = publish, check

@@ -65,7 +65,7 @@ def commit(
         "device": notes.get("device", ""),
         "seed": seed,
         "created": time.time(),
-        "seconds": round(seconds, 3),
+        "seconds": round(seconds, 6),
     }
     write_manifest(out, manifest)
     _settle(out)

@@ -18,6 +18,7 @@ from tuneforge.build.lockfile import (
     write_lock,
 )
 from tuneforge.build.locks import clean
+from tuneforge.build.preflight import check
 from tuneforge.build.result import BuildOptions, BuildResult
 from tuneforge.console.base import Console
 from tuneforge.plan.builder import Wanted, make_plan
@@ -42,6 +43,7 @@ def build(
     wanted = Wanted(options.targets, options.force, pins(read_lock(lock_file)), options.smoke)
     plan = make_plan(loaded, workspace, wanted)
     lock = hold(lock_file, plan, partial=bool(options.targets)) if options.frozen else {}
+    check(plan, loaded.spec)
     identity = build_id()
     folder = workspace.root / "builds" / identity
     result = BuildResult(identity, plan, folder)

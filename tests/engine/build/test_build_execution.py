@@ -4,12 +4,6 @@ import json
 import stat
 
 import pytest
-
-from tuneforge.build.result import BuildOptions
-from tuneforge.build.session import build
-from tuneforge.console.base import Silent
-from tuneforge.manifest import compare, read_manifest
-from tuneforge.workspace import Workspace
 from tuneforge_specs.errors import (
     DataError,
     EnvironmentMissing,
@@ -18,6 +12,12 @@ from tuneforge_specs.errors import (
     TrainingFailed,
 )
 from tuneforge_specs.loader import load
+
+from tuneforge.build.result import BuildOptions
+from tuneforge.build.session import build
+from tuneforge.console.base import Silent
+from tuneforge.manifest import compare, read_manifest
+from tuneforge.workspace import Workspace
 
 
 def built(project, *sets: str, **options):
@@ -45,7 +45,7 @@ def test_an_unchanged_output_stops_the_rebuild(project) -> None:
     result = built(project)
     assert project.ran == ["source.words"]
     assert list(result.ran) == ["source.words"]
-    project.edit("min = 3", "min = 2\n # below all that is dropped\n".split("\n")[0])
+    project.edit("min = 3", ["min = 2", " # below all that is dropped", ""][0])
     project.edit("min = 2", "min = 3")
     built(project)
     assert project.ran == []
@@ -129,7 +129,7 @@ def test_keep_going_does_what_does_not_depend_on_the_failure(project) -> None:
 
 def test_a_full_disk_is_said_and_leaves_nothing(project) -> None:
     project.hooks(merge__m=["full"])
-    with pytest.raises(EnvironmentMissing, match="merge.m: the disk is full") as caught:
+    with pytest.raises(EnvironmentMissing, match=r"merge\.m: the disk is full") as caught:
         built(project)
     assert "tuneforge gc" in caught.value.fix
     assert not list((project.folder / ".tuneforge" / "tmp").iterdir())
@@ -208,7 +208,7 @@ def test_frozen_refuses_other_bytes_of_the_same_recipe(project, tmp_path) -> Non
     assert "digest" not in lock["steps"]["merge.m"]
     lock["steps"]["dataset.d"]["digest"] = "0" * 64
     path.write_text(json.dumps(lock))
-    with pytest.raises(NotFrozen, match="dataset.d: its output has digest"):
+    with pytest.raises(NotFrozen, match=r"dataset\.d: its output has digest"):
         build(load(project.spec), Workspace(tmp_path / "w"), Silent(), BuildOptions(frozen=True))
 
 

@@ -121,7 +121,7 @@ def test_an_interrupt_stops_cleanly_and_the_next_build_goes_on(fakes, project, n
     assert process.returncode == 130, err
     assert "stopped; the next build goes on" in out
     assert "Traceback" not in err
-    log = sorted((project.folder / ".tuneforge" / "builds").glob("*/events.jsonl"))[-1]
+    log = max((project.folder / ".tuneforge" / "builds").glob("*/events.jsonl"))
     assert json.loads(log.read_text().splitlines()[-1])["event"] == "interrupted"
     project.hooks()
     project.ran  # noqa: B018
@@ -137,7 +137,7 @@ def test_a_lost_terminal_does_not_stop_the_build(fakes, project) -> None:
     process.stdout.close()
     process.stderr.close()
     assert process.wait(timeout=30) == 0
-    log = sorted((project.folder / ".tuneforge" / "builds").glob("*/events.jsonl"))[-1]
+    log = max((project.folder / ".tuneforge" / "builds").glob("*/events.jsonl"))
     assert json.loads(log.read_text().splitlines()[-1])["event"] == "build_done"
 
 
@@ -174,7 +174,7 @@ def test_standard_input_is_a_source(fakes, project) -> None:
     assert done.returncode == 3
     assert "pipe the data in" in done.stderr
     process = start(fakes, project, "build", stdin=subprocess.PIPE)
-    out, err = process.communicate("abc defg", timeout=60)
+    _, err = process.communicate("abc defg", timeout=60)
     assert process.returncode == 0, err
     assert run(fakes, project, "plan", stdin=subprocess.DEVNULL).stdout.startswith("cached")
 

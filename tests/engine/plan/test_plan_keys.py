@@ -6,15 +6,21 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tuneforge_specs.errors import UsageError
 
 from tuneforge.digest import canonical, value_digest
 from tuneforge.plan.graph import topological
 from tuneforge.plan.keys import step_key
 from tuneforge.plan.params import flatten, table
 from tuneforge.step import Step
-from tuneforge_specs.errors import UsageError
 
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 VALUES = st.recursive(
     LEAVES, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(), v, max_size=4)
 )

@@ -3,14 +3,14 @@
 import os
 
 import pytest
+from tuneforge_specs.errors import DataError, EnvironmentMissing, UsageError
+from tuneforge_specs.loader import load
 
 from tuneforge.build.result import BuildOptions
 from tuneforge.build.session import build
 from tuneforge.console.base import Silent
 from tuneforge.plan.builder import Wanted, make_plan
 from tuneforge.workspace import Workspace
-from tuneforge_specs.errors import DataError, EnvironmentMissing, UsageError
-from tuneforge_specs.loader import load
 
 
 def built(project, *sets: str):
@@ -29,11 +29,17 @@ def reasons(plan, step: str) -> list[str]:
 
 def test_a_new_project_has_never_been_built(project) -> None:
     plan = planned(project)
-    assert {p.step.id: p.status for p in plan} == dict.fromkeys(
-        ["source.words", "dataset.d", "base", "render.d", "train.t", "merge.m", "evaluate.e"]
-        + ["export.x"],
-        "run",
-    )
+    ids = [
+        "source.words",
+        "dataset.d",
+        "base",
+        "render.d",
+        "train.t",
+        "merge.m",
+        "evaluate.e",
+        "export.x",
+    ]
+    assert {p.step.id: p.status for p in plan} == dict.fromkeys(ids, "run")
     assert reasons(plan, "source.words") == ["never built"]
     assert not project.ran
 
