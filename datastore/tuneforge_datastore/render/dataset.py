@@ -73,6 +73,7 @@ def render_dataset(
     job = Job(mode, template, model, directory)
     total = source.metadata.num_rows
     done = 0
+    lost = False  # a dataset that is all held out has nothing to train on, and needs nothing
     tables = schemas(mode)
     with (
         pq.ParquetWriter(out / "train.parquet", tables["train"], compression="zstd") as train,
@@ -88,9 +89,10 @@ def render_dataset(
                 if table.num_rows:
                     writer.write_table(table)
             _count(summary.counts, chunk)
+            lost |= "train" in chunk.verdicts["split"].to_pylist()
             done += chunk.verdicts.num_rows
             progress(done, total)
-    if not summary.counts["train"]:
+    if not summary.counts["train"] and (lost or not summary.counts["eval"]):
         raise DataError(
             f"no record of {total:,} is left to train on: {summary.counts['dropped']:,} dropped, "
             f"{summary.counts['eval']:,} held out",

@@ -1,0 +1,43 @@
+"""An evaluation: a model and its base answer held-out rows in a worker; the texts are scored here.
+
+Gates are held against the result by the build, so that a changed gate runs nothing again.
+"""
+
+from typing import Final
+
+from tuneforge.step import StepContext
+
+VERSION: Final = 1
+
+
+def run(context: StepContext) -> None:
+    """Write metrics.json and samples.parquet."""
+    from tuneforge.device import detect
+    from tuneforge.evaluate.job import job_of
+    from tuneforge.evaluate.report import write_report
+    from tuneforge.runs import run_job
+    from tuneforge.workspace import Workspace
+
+    evaluation = context.spec.evaluate[context.step.name]
+    device = detect()
+    job = job_of(context.step.name, evaluation, context.spec.base, context.inputs, device)
+    job |= {"seed": context.seed, "threads": context.threads}
+    run_dir = Workspace(context.workspace).run_path(context.step.id, context.key)
+    outcome = run_job(run_dir, job, context.report)
+    report = write_report(
+        context.out,
+        outcome.output,
+        context.inputs["render"].path / "eval.parquet",
+        context.inputs["dataset"].path / "kept.parquet",
+        evaluation.metrics,
+    )
+    context.notes["run"] = outcome.summary
+    context.notes["device"] = device.name
+    for name, value in report["metrics"].items():
+        context.report.log(f"{name}: {value:.4g} (base {report['base'][name]:.4g})")
+    unstopped = report["unstopped"]["metrics"]
+    if unstopped:
+        context.report.warn(
+            f"{unstopped:,} of {report['rows']:,} answers did not end within "
+            f"{evaluation.max_new_tokens} tokens"
+        )
