@@ -7,6 +7,9 @@ from pydantic import Field
 from tuneforge_specs.model import Many, Model, Name
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0", "q5_0", "q4_0"]
+OllamaParameter = Literal[
+    "temperature", "top_k", "top_p", "min_p", "num_ctx", "num_predict", "repeat_penalty", "seed"
+]
 
 
 class ExportBase(Model):
@@ -33,4 +36,25 @@ class GgufExport(ExportBase):
     )
 
 
-Export = Annotated[SafetensorsExport | GgufExport, Field(discriminator="format")]
+class AdapterExport(ExportBase):
+    """A PEFT adapter folder with the commands that serve it beside its base."""
+
+    model: Name = Field(description="A train step with an adapter.")
+    format: Literal["adapter"]
+
+
+class OllamaExport(ExportBase):
+    """A GGUF file with the Modelfile that Ollama creates a model from."""
+
+    format: Literal["ollama"]
+    type: GgufType = Field("q8_0", description="Number format of the GGUF file.")
+    system: str = Field("", description="System text of the model; empty: the template's own.")
+    parameters: dict[OllamaParameter, float] = Field(
+        default_factory=dict,
+        description="Sampling parameters; others come from the model's generation config.",
+    )
+
+
+Export = Annotated[
+    SafetensorsExport | GgufExport | AdapterExport | OllamaExport, Field(discriminator="format")
+]

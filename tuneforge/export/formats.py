@@ -10,6 +10,8 @@ from tuneforge.export.verify.report import Report
 FORMATS: Final = {
     "safetensors": "tuneforge.export.safetensors:export",
     "gguf": "tuneforge.export.gguf_files:export",
+    "adapter": "tuneforge.export.adapter:export",
+    "ollama": "tuneforge.export.ollama.export:export",
 }
 
 Make = Callable[[Job, Any], Report]

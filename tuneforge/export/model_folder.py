@@ -52,6 +52,11 @@ class ModelFolder:
         return self._json("config.json", required=True)
 
     @cached_property
+    def _declared(self) -> dict[str, Any]:
+        """config.json, empty where there is none: an adapter has none and stops all the same."""
+        return self._json("config.json")
+
+    @cached_property
     def generation(self) -> dict[str, Any]:
         """generation_config.json, empty where there is none."""
         return self._json("generation_config.json")
@@ -97,7 +102,7 @@ class ModelFolder:
             content = content.get("content")
         if isinstance(content, str) and content in self.token_ids:
             return self.token_ids[content]
-        value = self.generation.get(f"{name}_id", self.config.get(f"{name}_id"))
+        value = self.generation.get(f"{name}_id", self._declared.get(f"{name}_id"))
         if isinstance(value, list):
             value = value[0] if value else None
         return value if isinstance(value, int) else None
@@ -108,7 +113,7 @@ class ModelFolder:
         found: list[int] = []
         for declared in (
             self.generation.get("eos_token_id"),
-            self.config.get("eos_token_id"),
+            self._declared.get("eos_token_id"),
             self.special("eos_token"),
         ):
             values = declared if isinstance(declared, list) else [declared]

@@ -38,7 +38,7 @@ def ship(job: Job, out: Path) -> None:
     for name in (*MODEL_FILES, *TOKENIZER_FILES):
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
-    _write_generation_config(job, out)
+    write_generation_config(job, out)
 
 
 def _place(source: Path, target: Path, *, linkable: bool) -> None:
@@ -52,7 +52,7 @@ def _place(source: Path, target: Path, *, linkable: bool) -> None:
     shutil.copyfile(source, target)
 
 
-def _write_generation_config(job: Job, out: Path) -> None:
+def write_generation_config(job: Job, out: Path) -> None:
     """Write a generation config that stops where the model was trained to stop."""
     values = dict(job.model.generation)
     declared = values.get("eos_token_id")
@@ -74,7 +74,7 @@ def check_folder(job: Job, out: Path, report: Report) -> None:
     different = [
         name
         for name in TOKENIZER_FILES
-        if (job.model.path / name).is_file() and not _same(job.model.path / name, out / name)
+        if (job.model.path / name).is_file() and not same(job.model.path / name, out / name)
     ]
     report.add("tokenizer", out.name, "bytes", not different, ", ".join(different) or "equal")
     check_ends(job, shipped, report)
@@ -103,14 +103,15 @@ def check_weights(source: Path, out: Path, report: Report) -> None:
 
     with open_weights(source) as given, open_weights(out) as shipped:
         shards = sorted({tensor.file for tensor in given.values()})
-        different = [s.name for s in shards if not _same(s, out / s.name)]
+        different = [s.name for s in shards if not same(s, out / s.name)]
         lost = sorted(set(given) ^ set(shipped))
     wrong = [*different, *lost]
     detail = ", ".join(wrong[:5]) or f"{len(given)} tensors in {len(shards)} files, equal"
     report.add("weights", "*.safetensors", "sha256", not wrong, detail)
 
 
-def _same(first: Path, second: Path) -> bool:
+def same(first: Path, second: Path) -> bool:
+    """Return whether two files have the same bytes."""
     if not second.is_file():
         return False
     return first.samefile(second) or file_digest(first) == file_digest(second)

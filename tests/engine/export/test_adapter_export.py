@@ -1,0 +1,102 @@
+"""The adapter folder: PEFT's files, its base by name, and the command that serves it."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from tuneforge_specs.errors import UsageError
+from tuneforge_specs.export import AdapterExport
+
+from tuneforge.export.adapter import export
+from tuneforge.export.job import Job, Trained
+from tuneforge.export.model_folder import ModelFolder
+
+SETTINGS = AdapterExport(format="adapter", model="triage")
+MODULE = "base_model.model.model.layers.{}.self_attn.{}_proj.lora_{}.weight"
+
+
+@pytest.fixture
+def job(tiny, tmp_path, reporter):
+    folder = tiny.write()
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).unlink()
+    random = np.random.default_rng(0)
+    tensors = {}
+    for layer in range(2):
+        for name, rows in (("q", 64), ("v", 32)):
+            tensors[MODULE.format(layer, name, "A")] = random.standard_normal((8, 64))
+            tensors[MODULE.format(layer, name, "B")] = random.standard_normal((rows, 8)) * 0.1
+    tensors = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "r": 8,
+        "lora_alpha": 16,
+        "target_modules": ["q_proj", "v_proj"],
+        "base_model_name_or_path": "/somewhere/on/the/machine/that/trained",
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    out = tmp_path / "out"
+    out.mkdir()
+    trained = Trained((2,), ((folder / "chat_template.jinja").read_text("utf-8"),))
+    return Job(
+        "triage", ModelFolder(folder), out, trained, reporter, lambda _j: {}, base="acme/base-7b"
+    )
+
+
+def change(job, **values):
+    file = job.model.path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_adapter_names_its_base_and_how_to_serve_it(job):
+    report = export(job, SETTINGS)
+    assert not report.failed, report.failed
+    config = json.loads((job.out / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "acme/base-7b"
+    source = job.model.path / "adapter_model.safetensors"
+    assert (job.out / "adapter_model.safetensors").read_bytes() == source.read_bytes()
+    serve = (job.out / "serve.md").read_text("utf-8")
+    assert "vllm serve acme/base-7b" in serve
+    assert "--max-lora-rank 8" in serve
+    assert "--lora-modules triage=" in serve
+    assert "Not with vLLM" not in serve
+
+
+def test_next_rank_that_vllm_takes(job):
+    change(job, rank_pattern={"q_proj": 12})
+    export(job, SETTINGS)
+    assert "--max-lora-rank 16" in (job.out / "serve.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [({"use_dora": True}, "DoRA"), ({"modules_to_save": ["lm_head"]}, "modules_to_save")],
+)
+def test_what_vllm_does_not_serve_is_said(job, values, named):
+    change(job, **values)
+    report = export(job, SETTINGS)
+    assert any(named in note for note in report.notes)
+    assert named in (job.out / "serve.md").read_text("utf-8")
+
+
+def test_an_adapter_that_changes_nothing_fails(job):
+    file = job.model.path / "adapter_model.safetensors"
+    tensors = load_file(file)
+    save_file({n: t * (".lora_A." in n) for n, t in tensors.items()}, file)
+    assert {check.name for check in export(job, SETTINGS).failed} == {"delta"}
+
+
+def test_half_a_pair_fails(job):
+    file = job.model.path / "adapter_model.safetensors"
+    tensors = load_file(file)
+    del tensors[MODULE.format(1, "v", "B")]
+    save_file(tensors, file)
+    assert {check.name for check in export(job, SETTINGS).failed} == {"pairs"}
+
+
+def test_other_methods_are_refused(job):
+    change(job, peft_type="IA3")
+    with pytest.raises(UsageError, match="IA3"):
+        export(job, SETTINGS)
