@@ -43,7 +43,11 @@ class Summary:
     pad: int
     max_tokens: int
     tokenizer_sha256: str
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(
+        default_factory=lambda: Counter(
+            dict.fromkeys(("train", "eval", "whole", "truncated", "dropped"), 0)
+        )
+    )
 
     def write(self, file: Path) -> None:
         """Write rendering.json: the same bytes for the same rendering."""

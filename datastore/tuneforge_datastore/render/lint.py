@@ -114,7 +114,7 @@ def _check_rows(
     rows: _Rows, about: dict[str, Any], vocabulary: Vocabulary, checks: dict[str, Check]
 ) -> None:
     lengths = rows.ends - rows.starts
-    trained = np.add.reduceat(rows.mask.astype(np.int64), rows.starts) if len(lengths) else lengths
+    trained = _count(rows.mask == 1, rows)
     names = rows.record_ids
     checks["supervised"].note(trained > 0, names)
     if rows.supervised is None:
@@ -123,26 +123,29 @@ def _check_rows(
         checks["counts"].note((lengths == rows.tokens) & (trained == rows.supervised), names)
     checks["length"].note(lengths <= about["max_tokens"], names)
     known = (rows.ids >= 0) & (rows.ids < vocabulary.size)
-    checks["vocabulary"].note(_all(known, rows), names)
+    checks["vocabulary"].note(_count(~known, rows) == 0, names)
     stops = np.isin(rows.ids, [*about["terminators"], *vocabulary.special.values()])
-    checks["terminator"].note(_all(stops | ~_last_of_runs(rows), rows) | ~rows.whole, names)
+    unended = _count(_last_of_runs(rows) & ~stops, rows)
+    checks["terminator"].note((unended == 0) | ~rows.whole, names)
     if about["bos"] is not None:
-        first = rows.ids[rows.starts] == about["bos"]
+        # Two more values, so that an empty last row has something to compare.
+        bos = np.append(rows.ids == about["bos"], [False, False])
+        first = bos[rows.starts] & (lengths > 0)
         checks["bos"].note(first, names)
-        second = rows.ids[np.minimum(rows.starts + 1, rows.ends - 1)] == about["bos"]
-        checks["double-bos"].note(~(first & second & (lengths > 1)), names)
+        checks["double-bos"].note(~(first & bos[rows.starts + 1] & (lengths > 1)), names)
 
 
-def _all(property_: "NDArray[np.bool_]", rows: _Rows) -> "NDArray[np.bool_]":
-    """Say of each row whether all its tokens have the property."""
-    every: NDArray[np.bool_] = np.logical_and.reduceat(property_, rows.starts)
-    return every
+def _count(property_: "NDArray[np.bool_]", rows: _Rows) -> "NDArray[np.int64]":
+    """Count in each row the tokens that have the property."""
+    before = np.concatenate([[0], np.cumsum(property_, dtype=np.int64)])
+    counts: NDArray[np.int64] = before[rows.ends] - before[rows.starts]
+    return counts
 
 
 def _last_of_runs(rows: _Rows) -> "NDArray[np.bool_]":
     """Mark each trained token that is followed by one that is not, or by the row's end."""
     after = np.append(rows.mask[1:], 0)
-    after[rows.ends - 1] = 0
+    after[rows.ends[rows.ends > rows.starts] - 1] = 0
     last: NDArray[np.bool_] = (rows.mask == 1) & (after == 0)
     return last
 

@@ -238,6 +238,7 @@ class TestLint:
         ("check", "spoil"),
         [
             ("supervised", lambda row: row.update(loss_mask=[0] * row["n_tokens"], n_supervised=0)),
+            ("supervised", lambda row: row.update(input_ids=[], loss_mask=[])),
             ("counts", lambda row: row.update(n_tokens=row["n_tokens"] + 1)),
             (
                 "length",
