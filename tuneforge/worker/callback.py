@@ -5,7 +5,6 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 from tuneforge_specs.errors import TrainingFailed
 
@@ -100,10 +99,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._run.emit("checkpoint", step=state.global_step, path=str(folder))
 
     def _check(self, logs: dict[str, Any], state: Any) -> None:
-        problem = self._divergence(float(logs["loss"]))
-        norm = logs.get("grad_norm")
-        if not problem and norm is not None and not torch.isfinite(torch.tensor(norm)):
-            problem = f"the gradient norm is {norm}"
+        problem = self._divergence(float(logs["loss"]), float(logs.get("grad_norm", 1.0)))
         if problem:
             last = checkpoints.newest(Path(self._run.checkpoints))
             kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"

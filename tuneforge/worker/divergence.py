@@ -28,18 +28,24 @@ class Divergence:
         self._first = first
         self._recent: deque[float] = deque(recent, maxlen=WINDOW)
         self._strikes = 0
+        self._dead = 0
 
     @property
     def seen(self) -> list[float]:
         """Return what a later watch needs to go on."""
         return [self._first, *self._recent]
 
-    def __call__(self, loss: float) -> str:
-        """Take one step's loss; return what is wrong, or nothing."""
-        if not math.isfinite(loss):
-            return f"the loss is {loss}"
+    def __call__(self, loss: float, gradient: float = 1.0) -> str:
+        """Take one step's loss and gradient norm; return what is wrong, or nothing."""
+        for name, value in (("loss", loss), ("gradient norm", gradient)):
+            if not math.isfinite(value):
+                return f"the {name} is {value}"
         if not self._recent:
             self._first = loss
+        # a loss of zero may have no gradient; a bad one without is a model that says nothing
+        self._dead = self._dead + 1 if gradient == 0 and loss > self._first else 0
+        if self._dead >= STRIKES:
+            return f"the loss is {loss:.4g}, worse than at first, and the gradient is zero"
         limit = max(FLOOR, MULTIPLE * max(self._first, median(self._recent or [loss])))
         if loss <= limit:
             self._strikes = 0

@@ -29,6 +29,19 @@ def test_an_explosion_at_the_second_step_counts():
     assert problems([4.0, 100.0, 100.0, 100.0])[-1]
 
 
+def test_a_model_that_says_nothing_any_more_counts():
+    watch = Divergence()
+    told = [watch(*step) for step in [(3.0, 2.0), (5.8, 0.0), (5.8, 0.0), (5.8, 0.0)]]
+    assert told[:3] == [""] * 3
+    assert "gradient is zero" in told[3]
+    assert watch(2.0, math.nan) == "the gradient norm is nan"
+
+
+def test_a_loss_that_is_satisfied_has_no_gradient_and_is_fine():
+    watch = Divergence()
+    assert not any(watch(*step) for step in [(1.0, 2.0), *[(0.0, 0.0)] * 10])
+
+
 def test_single_bad_batches_do_not_count():
     assert not any(problems([2.0, 50.0, 2.0, 50.0, 50.0, 2.0] * 10))
 
