@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tuneforge_specs import shapes
 from tuneforge_specs.keypath import KeyPath, path_text
-from tuneforge_specs.leaves import explain_leaf
+from tuneforge_specs.leaves import explain_leaf, spoken_message
 from tuneforge_specs.model import Model
 from tuneforge_specs.shapes import Shape, describe, fields_of, spoken
 from tuneforge_specs.suggest import close_to, listing, nearest
@@ -90,7 +90,7 @@ def _whole(model: type[Model], value: dict[str, Any], path: KeyPath) -> Iterator
         model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            yield Wrong(path, item["msg"].removeprefix("Value error, "))
+            yield Wrong(path, spoken_message(item["msg"]))
 
 
 def _named(shape: Shape, value: Any, path: KeyPath) -> Iterator[Wrong]:

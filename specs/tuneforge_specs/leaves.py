@@ -23,14 +23,15 @@ _CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 def explain_leaf(shape: Shape, value: Any) -> tuple[str, str] | None:
-    """Give what is wrong with ``value`` and the fix, None where nothing is."""
-    # A list arrives as TOML's list where the model holds a tuple; its elements are checked apart.
-    annotation = tuple[Any, ...] if shape.element is not None else shape.annotation
-    annotated: Any = annotation
+    """Give what is wrong with ``value`` and the fix, None where nothing is.
+
+    Of a list, whose elements have been found right before, it is what its own rules say.
+    """
+    annotated: Any = shape.annotation
     for item in shape.metadata:
         annotated = Annotated[annotated, item]
     try:
-        TypeAdapter(annotated, config=_CONFIG).validate_python(value)
+        TypeAdapter(annotated, config=_CONFIG).validate_python(value, by_alias=True, by_name=False)
     except ValidationError as error:
         return _plain(shape, value, error)
     return None
@@ -53,7 +54,13 @@ def _plain(shape: Shape, value: Any, error: ValidationError) -> tuple[str, str]:
         return f"must be {describe(shape)}, not {spoken(value)}", fix
     if kind.endswith(("_type", "_parsing", "_from_float", "_parsing_size")):
         return f"must be {describe(shape)}, not {spoken(value)}", _retype(shape, value)
-    return item["msg"][:1].lower() + item["msg"][1:], ""
+    return spoken_message(item["msg"]), ""
+
+
+def spoken_message(message: str) -> str:
+    """Give a validator's message as it goes on after a key."""
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
 
 
 def _number(limit: float) -> str:

@@ -1,6 +1,5 @@
 """Names that must exist, be unique and not go in circles, across the tables of a spec."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -161,11 +160,6 @@ def _evaluations(spec: Spec, names: Names) -> Iterator[Finding]:
             yield Finding((*path, "model"), message, nearest(evaluation.model, names.models))
         yield from unknown("datasets", (*path, "dataset"), evaluation.dataset, names.datasets)
         metrics = [metric_name(metric) for metric in evaluation.metrics]
-        for metric, times in Counter(metrics).items():
-            if times > 1:
-                last = len(metrics) - 1 - metrics[::-1].index(metric)
-                here = (*path, "metrics", last)
-                yield Finding(here, f"`{metric}` is measured twice", "keep one of them")
         for index, text in enumerate(evaluation.gate):
             here = (*path, "gate", index)
             try:
