@@ -25,11 +25,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The rendered tables of one chunk."""
+    """The rendered tables of one chunk, and the tokens its assistant turns end with."""
 
     train: pa.Table
     eval: pa.Table
     verdicts: pa.Table
+    endings: frozenset[int]
 
 
 def prepare(job: Job) -> Rules:
@@ -46,12 +47,13 @@ def render_chunk(mode: str, records: list[Record], rules: Rules) -> Chunk:
         kept = [one for one in answers if one.row.verdict != "dropped"]
         train = make([one for one in kept if one.row.split == "train"])
         held = make([one for one in kept if one.row.split == "eval"])
-        return Chunk(train, held, tables.verdicts([one.row for one in answers]))
+        verdicts = tables.verdicts([one.row for one in answers])
+        return Chunk(train, held, verdicts, frozenset(rules.endings))
     rows = _in_order(records, rules)
     kept_rows = [row for row in rows if row.verdict != "dropped"]
     train = tables.rows([row for row in kept_rows if row.split == "train"])
     held = tables.rows([row for row in kept_rows if row.split == "eval"], prompts=mode == "sft")
-    return Chunk(train, held, tables.verdicts(rows))
+    return Chunk(train, held, tables.verdicts(rows), frozenset(rules.endings))
 
 
 def _in_order(records: list[Record], rules: Rules) -> list[Row]:

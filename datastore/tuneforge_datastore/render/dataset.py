@@ -73,7 +73,9 @@ def render_dataset(
     """
     source = pq.ParquetFile(kept)
     mode = _mode(kept)
-    summary = _describe(mode, Vocabulary(model), template, directory)
+    vocabulary = Vocabulary(model)
+    summary = _describe(mode, vocabulary, template, directory)
+    endings: set[int] = set()
     job = Job(mode, template, model, directory)
     total = source.metadata.num_rows
     done = 0
@@ -93,6 +95,7 @@ def render_dataset(
                 if table.num_rows:
                     writer.write_table(table)
             _count(summary.counts, chunk)
+            endings |= chunk.endings
             lost |= "train" in chunk.verdicts["split"].to_pylist()
             done += chunk.verdicts.num_rows
             progress(done, total)
@@ -103,6 +106,9 @@ def render_dataset(
             "look at the reasons in verdicts.parquet; raise template.max_tokens or lower the "
             "eval share",
         )
+    # Generation stops at what turns end with, and at the end of a text.
+    ends = [*sorted(endings), *([] if vocabulary.eos is None else [vocabulary.eos])]
+    summary.terminators = list(dict.fromkeys(ends))
     summary.write(out / "rendering.json")
     return summary
 
@@ -124,11 +130,10 @@ def _mode(kept: Path) -> str:
 
 def _describe(mode: str, vocabulary: Vocabulary, template: Template, directory: Path) -> Summary:
     fitted = fit(template.chat, vocabulary, directory)
-    terminators = [fitted.terminator, vocabulary.eos]
     return Summary(
         mode=mode,
         chat_template=fitted.template.source,
-        terminators=list(dict.fromkeys(token for token in terminators if token is not None)),
+        terminators=[],
         bos=vocabulary.bos if vocabulary.wants_bos else None,
         pad=vocabulary.pad,
         max_tokens=template.max_tokens,

@@ -44,12 +44,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Rules:
-    """What every renderer needs: the spec's template table, the tokenizer, the fitted template."""
+    """What every renderer needs: the spec's template table, the tokenizer, the fitted template.
+
+    ``endings`` collects the tokens that assistant turns were seen to end with.
+    """
 
     spec: Template
     vocabulary: Vocabulary
     fitted: Fitted
     control: re.Pattern[str] | None
+    endings: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, spec: Template, vocabulary: Vocabulary, fitted: Fitted) -> "Rules":
@@ -89,6 +93,7 @@ class Rules:
         expected = self.fitted.terminator
         special = self.vocabulary.special.values()
         if token == expected or (expected is None and token in special):
+            self.endings.add(token)
             return
         raise DataError(
             f"the chat template {self.fitted.template.where} does not end the assistant's turn "

@@ -156,6 +156,19 @@ def test_texts_and_instructions_mix_in_order(render, talks, make_record) -> None
     assert [row["record_id"] for row in train[:4]] == ["s:1", "s:2", "s:3", "s:4"]
 
 
+def test_the_terminators_of_a_foreign_template_are_seen(
+    render, talks, make_model, vocabulary
+) -> None:
+    source = (
+        "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>{{ m.content }}"
+        "<|eot_id|>{% endfor %}"
+        "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>{% endif %}"
+    )
+    out = render(talks, chat="tokenizer", folder=make_model(chat_template=source))
+    about = json.loads((out / "rendering.json").read_text())
+    assert about["terminators"] == [vocabulary.special["<|eot_id|>"], vocabulary.eos]
+
+
 @pytest.fixture
 def preferences(make_record, make_turn):
     return [

@@ -58,7 +58,7 @@ def context(tmp_path: Path) -> StepContext:
             "system": "",
             "messages": [
                 {"role": "user", "content": "say"},
-                {"role": "assistant", "content": "word " * (number + 1)},
+                {"role": "assistant", "content": "xyz " * (number + 1)},
             ],
             "tools": "",
             "split": "eval" if number == 0 else "train",
@@ -78,12 +78,7 @@ def context(tmp_path: Path) -> StepContext:
             "spec": 1,
             "build": {"name": "b"},
             "sources": {"s": {"path": "x.jsonl"}},
-            "datasets": {
-                "d": {
-                    "from": [{"source": "s"}],
-                    "template": {"chat": "own.jinja", "max_tokens": 25},
-                }
-            },
+            "datasets": {"d": {"from": [{"source": "s"}], "template": template}},
             "base": {"model": "m"},
         }
     )
@@ -119,7 +114,7 @@ def test_it_writes_what_trainers_read_and_says_what_it_left_out(context: StepCon
     }  # fmt: skip
     about = json.loads((context.out / "rendering.json").read_text())
     assert about["max_tokens"] == 25
-    assert pq.read_table(context.out / "eval.parquet")["reference"].to_pylist() == ["word"]
+    assert pq.read_table(context.out / "eval.parquet")["reference"].to_pylist() == ["xyz"]
     report = context.report
     assert isinstance(report, Reports)
     assert report.at[-1] == (6, 6)
