@@ -37,3 +37,16 @@ def compare(before: Floats, after: Floats) -> tuple[int, float, float]:
         delta[index & 7] += step * step
         base[index & 7] += old * old
     return changed, delta.sum(), base.sum()
+
+
+@kernel
+def signs(left: Floats, right: Floats) -> tuple[int, int]:
+    """Count elements of one sign, and elements where neither is zero."""
+    agreeing = 0
+    both = 0
+    for index in range(left.shape[0]):
+        a, b = left[index], right[index]
+        nonzero = a != 0 and b != 0
+        both += nonzero
+        agreeing += nonzero and ((a > 0) == (b > 0))
+    return agreeing, both

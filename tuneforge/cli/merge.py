@@ -1,0 +1,109 @@
+"""``tuneforge merge``: models and adapters into one, without data, training or torch."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuneforge.cli.options import AsJson, Sets, write_json
+
+if TYPE_CHECKING:
+    from tuneforge.merge.analyse import Analysis
+    from tuneforge.merge.plan import MergePlan
+    from tuneforge.merge.standalone import Standalone
+
+PlanFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec with base and merge.")]
+
+
+def merge(
+    plan: PlanFile,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for the result.")
+    ] = None,
+    sets: Sets = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the tensor plan and its cost; write nothing.")
+    ] = False,
+    analyse: Annotated[
+        bool, typer.Option("--analyse", help="Show how the inputs' deltas relate, by layer.")
+    ] = False,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="Threads; 0: one for each core.")
+    ] = 0,
+    json: AsJson = False,
+) -> None:
+    """Merge models and adapters by the plan in a spec.
+
+    With several [merge.NAME] tables each result goes to DIR/NAME.
+    """
+    from tuneforge_specs.errors import UsageError
+    from tuneforge_specs.loader import load
+
+    from tuneforge.merge.standalone import merges_of
+
+    found = merges_of(load(plan, sets or ()))
+    workers = threads or len(os.sched_getaffinity(0))
+    if dry_run or analyse:
+        described = [_describe(one, workers, analyse=analyse, text=not json) for one in found]
+        if json:
+            write_json(described)
+        return
+    if output is None:
+        raise UsageError("where to write the result?", "add -o DIR")
+    reports = []
+    for one in found:
+        target = output if len(found) == 1 else output / one.name
+        started = time.monotonic()
+        report = one.write(target, workers, _progress(one.name, quiet=json))
+        seconds = time.monotonic() - started
+        reports.append({"merge": one.name, "folder": str(target), "seconds": seconds, **report})
+        if not json:
+            sys.stdout.write(_done(target, report, seconds))
+    if json:
+        write_json(reports)
+
+
+def _progress(name: str, *, quiet: bool) -> Any:
+    silent = quiet or not sys.stderr.isatty()
+
+    def show(done: int, total: int) -> None:
+        if silent:
+            return
+        sys.stderr.write(f"\r{name}: {done / 1e9:.2f} of {total / 1e9:.2f} GB")
+        sys.stderr.write("\n" if done >= total else "")
+        sys.stderr.flush()
+
+    return show
+
+
+def _done(target: Path, report: dict[str, Any], seconds: float) -> str:
+    share = report["changed"] / report["elements"] if report["elements"] else 0.0
+    return (
+        f"{target}: {report['bytes'] / 1e9:.2f} GB in {seconds:.1f} s; {share:.1%} of the weights "
+        f"differ from the {report['onto']} base\n"
+    )
+
+
+def _describe(one: "Standalone", threads: int, *, analyse: bool, text: bool) -> dict[str, Any]:
+    from tuneforge.merge.describe import analysis_lines, plan_lines, plan_values
+
+    made: MergePlan = one.plan()
+    values: dict[str, Any] = {"merge": one.name, **plan_values(made, threads)}
+    lines = plan_lines(made, threads)
+    if analyse:
+        from tuneforge.merge.analyse import analyse as relate
+
+        found: Analysis = relate(made)
+        values["analysis"] = {
+            "inputs": list(found.labels),
+            "trimmed": list(found.trimmed),
+            "layers": list(found.rows()),
+        }
+        lines = analysis_lines(found)
+    if text:
+        sys.stdout.write("\n".join([f"merge {one.name}", *lines]) + "\n")
+    return values

@@ -1,0 +1,96 @@
+"""A merge plan and its analysis as text and as plain values."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from tuneforge.merge.analyse import Analysis
+from tuneforge.merge.methods import METHODS, method_named
+from tuneforge.merge.plan import MergePlan
+
+# Bytes a second and thread, measured on two cores of a shared machine: an estimate, no promise.
+_RATES = {"copy": 1.5e9, "cast": 6e8, "lora": 2.5e8, "linear": 5e8, "slerp": 3e8}
+_SLOW_RATE = 1.2e8
+
+
+def plan_values(plan: MergePlan, threads: int) -> dict[str, Any]:
+    """Return the plan for scripts."""
+    return {
+        "method": plan.spec.method,
+        "onto": plan.onto.name,
+        "bytes_in": plan.bytes_in,
+        "bytes_out": plan.bytes_out,
+        "peak_memory": plan.peak_memory(threads),
+        "seconds": round(seconds(plan, threads), 1),
+        "tensors": [
+            {
+                "name": tensor.name,
+                "dtype": tensor.entry.dtype,
+                "shape": list(tensor.entry.shape),
+                "action": tensor.action,
+                "sources": [source.label for source in tensor.sources],
+            }
+            for tensor in plan.tensors
+        ],
+    }
+
+
+def seconds(plan: MergePlan, threads: int) -> float:
+    """Guess how long the merge takes."""
+    work = sum(tensor.bytes_in / (_RATES.get(tensor.action, _SLOW_RATE)) for tensor in plan.tensors)
+    return work / max(1, threads)
+
+
+def plan_lines(plan: MergePlan, threads: int) -> list[str]:
+    """Write the plan for people: what is merged, tensor by tensor, and what it takes."""
+    paper = method_named(plan.spec.method).paper if plan.spec.method in METHODS else "PEFT"
+    lines = [
+        f"  method  {plan.spec.method} ({paper})",
+        f"  base    {plan.base.folder} ({plan.onto.name} weights)",
+    ]
+    for source in plan.sources:
+        kind = "model" if source.model is not None else f"adapter, {len(source.pieces)} tensors"
+        lines.append(f"  input   {source.label} ({kind}), weight {source.weight:g}")
+    width = max(len(tensor.name) for tensor in plan.tensors)
+    for tensor in plan.tensors:
+        shape = "x".join(map(str, tensor.entry.shape)) or "scalar"
+        names = ", ".join(source.label for source in tensor.sources)
+        lines.append(
+            f"  {tensor.name:<{width}}  {tensor.entry.dtype:<4}  {shape:>13}  "
+            f"{tensor.action:<8}  {names}".rstrip()
+        )
+    counts = Counter(tensor.action for tensor in plan.tensors)
+    actions = ", ".join(f"{count} {action}" for action, count in counts.most_common())
+    lines.append(f"  tensors {actions}")
+    lines.append(
+        f"  reads {plan.bytes_in / 1e9:.2f} GB a pass, writes {plan.bytes_out / 1e9:.2f} GB of "
+        f"disk, peak memory about {plan.peak_memory(threads) / 2**20:.0f} MiB, about "
+        f"{seconds(plan, threads):.0f} s with {threads} threads"
+    )
+    return lines
+
+
+def analysis_lines(analysis: Analysis) -> list[str]:
+    """Write the analysis as a table, one line a layer."""
+    labels = analysis.labels
+    lines = [
+        f"  [{index}] {label}, trimmed {share:.0%}"
+        for index, (label, share) in enumerate(zip(labels, analysis.trimmed, strict=True))
+    ]
+    lines += list(_table(analysis))
+    return lines
+
+
+def _table(analysis: Analysis) -> Iterator[str]:
+    count = len(analysis.labels)
+    pairs = [(a, b) for a in range(count) for b in range(a + 1, count)]
+    width = max((len(layer.layer) for layer in analysis.layers), default=5)
+    head = "  ".join(
+        [f"{f'delta[{i}]/base':>13}" for i in range(count)]
+        + [f"{f'cos {a},{b}':>8}  {f'agree {a},{b}':>9}" for a, b in pairs]
+    )
+    yield f"  {'layer':<{width}}  {head}"
+    for layer in analysis.layers:
+        cells = [f"{layer.relative(i):>13.5f}" for i in range(count)]
+        cells += [f"{layer.cosine(a, b):>8.3f}  {layer.agreement(a, b):>9.1%}" for a, b in pairs]
+        yield f"  {layer.layer:<{width}}  " + "  ".join(cells)
