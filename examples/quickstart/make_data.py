@@ -3,9 +3,9 @@
     python examples/quickstart/make_data.py [FOLDER]
 
 Support tickets with the strict JSON that a desk wants from them. The training rows hold planted
-faults, listed by ticket in ``planted.json`` so that a test can ask whether curation found them; that
-file is read by no build. Held-out tickets (``heldout.jsonl``) use layouts, sentences and half of the
-time pairs of product and intent that no other file has.
+faults, listed by ticket in ``planted.json`` so that a test can ask whether curation found them; no
+build reads that file. Held-out tickets (``heldout.jsonl``) use layouts, greetings and wordings of
+urgency that no other file has, and half of the time a pair of product and intent that none has.
 """
 
 import csv
@@ -13,9 +13,10 @@ import gzip
 import io
 import json
 import random
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import wording as w
@@ -82,9 +83,7 @@ def write_ticket(rng: random.Random, *, heldout: bool = False) -> Ticket:
     remarks = rng.sample(w.NOISES, 2)
     text = layout.format(
         g=rng.choice(w.UNSEEN_GREETINGS if heldout else w.GREETINGS),
-        i=rng.choice(w.INTENTS[intent]).format(
-            p=rng.choice(w.PRODUCTS[product])
-        ),
+        i=rng.choice(w.INTENTS[intent]).format(p=rng.choice(w.PRODUCTS[product])),
         u=rng.choice((w.UNSEEN_URGENCIES if heldout else w.URGENCIES)[urgency]),
         f=rng.choice(w.PLATFORMS[platform]),
         a=remarks[0],
@@ -96,13 +95,39 @@ def write_ticket(rng: random.Random, *, heldout: bool = False) -> Ticket:
     return Ticket(typo(rng, text).strip(), slots)
 
 
-def distinct(rng: random.Random, count: int, seen: set[str], *, heldout: bool = False) -> list[Ticket]:
+@dataclass
+class Seen:
+    """The texts written so far, and every run of 13 words in the held-out ones.
+
+    Two tickets can share that many words by chance (a long remark before a long request). Held-out
+    rows leak into training rows only where that is planted.
+    """
+
+    texts: set[str] = field(default_factory=set)
+    reserved: set[tuple[str, ...]] = field(default_factory=set)
+
+    def take(self, ticket: Ticket, *, heldout: bool) -> bool:
+        """Note a ticket as written, unless its text or a run of its words is taken."""
+        runs = word_runs(f"{ticket.text} {ticket.answer}")
+        if ticket.text in self.texts or (not heldout and runs & self.reserved):
+            return False
+        self.texts.add(ticket.text)
+        if heldout:
+            self.reserved |= runs
+        return True
+
+
+def word_runs(text: str, length: int = 13) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[at : at + length]) for at in range(len(words) - length + 1)}
+
+
+def distinct(rng: random.Random, count: int, seen: Seen, *, heldout: bool = False) -> list[Ticket]:
     """Write ``count`` tickets whose texts are new."""
     tickets: list[Ticket] = []
     while len(tickets) < count:
         ticket = write_ticket(rng, heldout=heldout)
-        if ticket.text not in seen:
-            seen.add(ticket.text)
+        if seen.take(ticket, heldout=heldout):
             tickets.append(ticket)
     return tickets
 
@@ -132,7 +157,9 @@ def spoil(rng: random.Random, kind: str, ticket: Ticket) -> Row:
     elif kind == "refusal":
         answer = rng.choice(w.REFUSALS)
     elif kind == "empty":
-        prompt, answer = (prompt, rng.choice(("", "  ", "\n"))) if rng.random() < 0.7 else ("", answer)
+        prompt, answer = (
+            (prompt, rng.choice(("", "  ", "\n"))) if rng.random() < 0.7 else ("", answer)
+        )
     elif kind == "truncated":
         answer = answer[: rng.randrange(12, len(answer) - 3)]
     elif kind == "encoding":
@@ -148,7 +175,7 @@ def ramble(rng: random.Random, ticket: Ticket) -> str:
     return rng.choice(w.RAMBLES).format(j=ticket.answer, p=product, i=intent)
 
 
-def training_rows(rng: random.Random, heldout: Sequence[Ticket], seen: set[str]) -> list[Row]:
+def training_rows(rng: random.Random, heldout: Sequence[Ticket], seen: Seen) -> list[Row]:
     """Write the clean rows and put the faulty ones among them, copies after their originals."""
     copies = ("exact-duplicate", "near-duplicate")
     faulty = sum(PLANTED.values())
@@ -169,7 +196,7 @@ def training_rows(rng: random.Random, heldout: Sequence[Ticket], seen: set[str])
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
-def corpus(rng: random.Random, seen: set[str]) -> list[str]:
+def corpus(rng: random.Random, seen: Seen) -> list[str]:
     """Write what the base reads: tickets with prose notes, a phrase book, JSON in chat markers.
 
     The notes and the phrase book teach what words mean, the JSON documents (about other things) the
@@ -238,7 +265,13 @@ def csv_text(rows: Iterable[tuple[int, Row]]) -> str:
 
 def alpaca_text(rows: Iterable[tuple[int, Row]]) -> str:
     items = [
-        {"ticket": ticket_id(n), "system": w.SYSTEM, "instruction": row.prompt, "input": "", "output": row.answer}
+        {
+            "ticket": ticket_id(n),
+            "system": w.SYSTEM,
+            "instruction": row.prompt,
+            "input": "",
+            "output": row.answer,
+        }
         for n, row in rows
     ]
     return json.dumps(items, ensure_ascii=False, indent=0) + "\n"
@@ -259,7 +292,7 @@ def preference_line(rng: random.Random, ticket: Ticket) -> str:
 
 def main(folder: Path) -> None:
     """Write every file of the quickstart's data under ``folder``."""
-    rng, seen = random.Random(SEED), set[str]()
+    rng, seen = random.Random(SEED), Seen()
     heldout = distinct(rng, HELDOUT_ROWS, seen, heldout=True)
     rows = list(enumerate(training_rows(rng, heldout, seen), start=1))
     chats, table, alpaca = (
@@ -272,9 +305,12 @@ def main(folder: Path) -> None:
         "tickets/2023.jsonl": [chat_line(n, row) for n, row in chats[:half]],
         "tickets/2024.jsonl": [chat_line(n, row) for n, row in chats[half:]],
         "heldout.jsonl": [
-            chat_line(90000 + n, Row(ticket.text, ticket.answer)) for n, ticket in enumerate(heldout, start=1)
+            chat_line(90000 + n, Row(ticket.text, ticket.answer))
+            for n, ticket in enumerate(heldout, start=1)
         ],
-        "preferences.jsonl": [preference_line(rng, ticket) for ticket in distinct(rng, PREFERENCE_ROWS, seen)],
+        "preferences.jsonl": [
+            preference_line(rng, ticket) for ticket in distinct(rng, PREFERENCE_ROWS, seen)
+        ],
     }
     texts = {name: "\n".join(items) + "\n" for name, items in lines.items()}
     texts["old-desk.csv"] = csv_text(table)
@@ -286,7 +322,10 @@ def main(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
     lines_of_corpus = [json.dumps({"text": text}, ensure_ascii=False) for text in corpus(rng, seen)]
-    with (folder / "corpus.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as out:
+    with (
+        (folder / "corpus.jsonl.gz").open("wb") as raw,
+        gzip.GzipFile("", "wb", 9, raw, mtime=0) as out,
+    ):
         out.write(("\n".join(lines_of_corpus) + "\n").encode())
 
 

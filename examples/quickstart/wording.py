@@ -1,7 +1,7 @@
 """What the invented customers of the quickstart say: the wording behind ``make_data.py``.
 
-Lists named ``UNSEEN_...`` are for held-out tickets alone: layouts, greetings and phrases that occur in no
-other file (of words that do), and pairs of product and intent that no other file has.
+Lists named ``UNSEEN_...`` are for held-out tickets alone: layouts, greetings and phrases that occur
+in no other file (of words that do), and pairs of product and intent that no other file has.
 """
 
 PRODUCTS = {
@@ -111,7 +111,15 @@ PLATFORMS: dict[str | None, tuple[str, ...]] = {
     None: ("", "", "I told you before", "see above", "that is all I know"),
 }
 
-GREETINGS = ("Hi", "Hello", "hey", "Dear team", "Good morning", "hi there", "To whom it may concern")
+GREETINGS = (
+    "Hi",
+    "Hello",
+    "hey",
+    "Dear team",
+    "Good morning",
+    "hi there",
+    "To whom it may concern",
+)
 UNSEEN_GREETINGS = ("Hello there", "Good morning team", "hi team")
 
 NOISES = (
@@ -150,8 +158,9 @@ SIGNATURES = (
 )
 
 NAMES = (
-    "Ana", "Ben", "Chloé", "Dmitri", "Eva", "Farid", "Grace", "Hiro", "Inés", "Jonas", "Kofi", "Lena",
-    "Mei", "Noor", "Olga", "Pablo", "Quinn", "Rosa", "Søren", "Tariq", "Uma", "Viktor", "Wanda", "Yusuf",
+    "Ana", "Ben", "Chloé", "Dmitri", "Eva", "Farid", "Grace", "Hiro", "Inés", "Jonas", "Kofi",
+    "Lena", "Mei", "Noor", "Olga", "Pablo", "Quinn", "Rosa", "Søren", "Tariq", "Uma", "Viktor",
+    "Wanda", "Yusuf",
 )  # fmt: skip
 
 # A layout says where the parts of a ticket stand: {g}reeting, {i}ntent, {u}rgency, {f} platform,
@@ -203,14 +212,10 @@ REFUSALS = (
 )
 
 RAMBLES = (
-    "Sure! Let me think about this ticket. The customer wrote to us and seems to have something on"
-    " their mind. In short, I would say it is this: {j} Please let me know if I can help further!",
-    "Great question! There are many ways to look at it, and it depends. Here is the JSON you asked"
-    " for: {j} I hope this helps, and have a wonderful day!",
-    "Well, first of all, thank you for the ticket. I have read it carefully. {j} As you can see, all"
-    " the fields were filled. Of course I may be wrong about some of them.",
-    "Of course. The ticket talks about a {p}. It is about {i}. So the answer would be {j} and that is"
-    " all there is to say, really, unless there is more to say.",
+    "Sure! Let me think about this ticket. The customer seems to have something on their mind. {j}",
+    "Great question! There are many ways to see it. Here is the JSON: {j} I hope this helps you!",
+    "Well, thank you for the ticket, I read it carefully. {j} I may be wrong about some of it.",
+    "Of course. The ticket is about a {p}, and about {i}. So it would be {j} and that is all.",
 )
 
 # What the phrase book of the base's corpus calls the facts.
