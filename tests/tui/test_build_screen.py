@@ -1,0 +1,122 @@
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+from tuneforge_tui.app import Cockpit
+from tuneforge_tui.widgets.log_tail import LogTail
+from tuneforge_tui.widgets.loss_pane import LossPane
+from tuneforge_tui.widgets.step_tree import StepTree
+
+from tuneforge.runs import RunFolder
+from tuneforge.workspace import Workspace
+
+SMALL = (80, 24)
+
+
+def cockpit(spec: Path) -> Cockpit:
+    return Cockpit(spec, Workspace.of(spec))
+
+
+async def until(pilot: Pilot[None], condition: Any, seconds: float = 30.0) -> None:
+    """Let the program run until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, pilot.app.screen_stack[-1].query_one(LogTail).lines
+        await pilot.pause(0.05)
+
+
+def states(app: Cockpit) -> dict[str, str]:
+    return {step.id: step.state for step in app.build_screen.build.steps.values()}
+
+
+def log_text(app: Cockpit) -> str:
+    return "\n".join(line.text for line in app.build_screen.query_one(LogTail).lines)
+
+
+async def test_the_plan_is_shown_before_anything_runs(spec: Path) -> None:
+    app = cockpit(spec)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: states(app))
+        assert set(states(app).values()) == {"planned"}
+        tree = app.build_screen.query_one(StepTree)
+        leaves = {leaf.data for group in tree.root.children for leaf in group.children}
+        assert {"source.rows", "dataset.instruct", "base"} <= leaves
+
+
+async def test_b_builds_in_a_process_of_its_own_and_the_tree_follows(spec: Path) -> None:
+    app = cockpit(spec)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: states(app))
+        await pilot.press("b")
+        await until(pilot, lambda: app.build_screen.build.state == "done", 60)
+        await until(pilot, lambda: "planned" not in states(app).values())
+        assert states(app)["dataset.instruct"] in ("done", "cached")
+    assert (spec.parent / ".tuneforge" / "store.duckdb").is_file()
+
+
+async def test_a_spec_that_cannot_be_planned_is_said_not_raised(spec: Path) -> None:
+    spec.write_text(spec.read_text() + "\n[train.t]\nmethod = 'sft'\ndatset = 'instruct'\n")
+    app = cockpit(spec)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "planning failed" in log_text(app))
+        assert "datset" in log_text(app)
+
+
+async def test_a_run_draws_its_curves_and_figures(spec: Path) -> None:
+    workspace = Workspace.of(spec)
+    build = workspace.root / "builds" / "20260101-000000-1"
+    run = workspace.run_path("train.t", "a" * 64)
+    for folder in (build, run):
+        folder.mkdir(parents=True)
+    (run / "job.json").write_text(json.dumps({"kind": "train"}))
+    events = [{"event": "build_started", "pid": 0}]
+    events.append({"event": "step_started", "step": "train.t", "key": "a" * 64, "why": "new"})
+    write(build / "events.jsonl", events)
+    steps = [
+        {"event": "step", "step": n, "steps": 9, "loss": 4.0 / n, "memory_bytes": n << 30}
+        for n in range(1, 6)
+    ]
+    write(RunFolder(run).events, [*steps, {"event": "eval", "step": 5, "loss": 0.75}])
+    app = cockpit(spec)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: app.build_screen.run_view is not None)
+        await pilot.pause(0.3)
+        shown = screen_text(app)
+        assert "5/9" in shown
+        assert "loss 0.8000" in shown
+        assert "held-out 0.7500" in shown
+        assert "5.0 GiB" in shown
+        chart = app.build_screen.query_one(LossPane).query_one("#loss-chart")
+        assert any("⠀" < character <= "⣿" for character in str(chart.render()))
+
+
+async def test_a_build_that_was_killed_is_not_shown_as_running(spec: Path) -> None:
+    build = Workspace.of(spec).root / "builds" / "20260101-000000-1"
+    build.mkdir(parents=True)
+    write(build / "events.jsonl", [{"event": "build_started", "pid": 2**22 + 1}])
+    app = cockpit(spec)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: app.build_screen.build.state == "interrupted")
+        assert "process is gone" in log_text(app)
+
+
+async def test_asking_a_run_that_is_not_there_only_says_so(spec: Path) -> None:
+    app = cockpit(spec)
+    async with app.run_test(size=SMALL) as pilot:
+        for key in ("s", "p", "c"):
+            await pilot.press(key)
+        await pilot.pause(0.2)
+        assert app.is_running
+
+
+def write(path: Path, events: list[dict[str, Any]]) -> None:
+    lines = (json.dumps({"v": 1, "t": 1.0 + n, **event}) for n, event in enumerate(events))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def screen_text(app: Cockpit) -> str:
+    """Return what the screen shows, line by line."""
+    lines = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in lines)
