@@ -75,6 +75,8 @@ def _front(facts: CardFacts, base: Mapping[str, str]) -> dict[str, Any]:
 def _summary(facts: CardFacts, base: Mapping[str, str]) -> str:
     trains = [artifact.step for artifact in facts.lineage.of_kind("train")]
     merges = [artifact.step for artifact in facts.lineage.of_kind("merge")]
+    if not facts.lineage.artifacts:
+        return "Exported by Tuneforge from a model folder; how that was made is not recorded here."
     text = f"Made by Tuneforge from the base model `{base.get('id', 'unknown')}`"
     if base.get("architecture"):
         text += f" ({base['architecture']})"
@@ -102,7 +104,7 @@ def _verification(report: Report) -> str:
 
 def _limits(facts: CardFacts) -> list[str]:
     limits = list(dict.fromkeys(facts.report.notes))
-    if not facts.evaluations:
+    if not facts.evaluations and facts.lineage.artifacts:
         limits.append("No evaluation was made in this build: its quality is unknown.")
     sources = [artifact.step.partition(".")[2] for artifact in facts.lineage.of_kind("source")]
     unknown = [name for name in sources if facts.licenses.get(name, "unknown") == "unknown"]
@@ -111,7 +113,8 @@ def _limits(facts: CardFacts) -> list[str]:
     if facts.lineage.lost:
         lost = ", ".join(facts.lineage.lost)
         limits.append(f"No longer in the workspace, so not described here: {lost}.")
-    limits.append("The licence of the base model applies, too; read it before you publish.")
+    if facts.lineage.artifacts:
+        limits.append("The licence of the base model applies, too; read it before you publish.")
     return limits
 
 

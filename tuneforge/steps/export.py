@@ -21,20 +21,13 @@ def run(context: StepContext) -> None:
     """Write what ships, `verification.json` and the model card; raise GateFailed otherwise."""
     from tuneforge.card.card import CardFacts, write_card
     from tuneforge.card.provenance import lineage
-    from tuneforge.export.formats import maker_of
+    from tuneforge.export.make import make
     from tuneforge.workspace import Workspace
 
     settings = context.spec.export[context.step.name]
     found = lineage(Workspace(context.workspace), context.inputs.values())
     job = _job(context, found)
-    report = maker_of(settings.format)(job, settings)
-    report.raise_failed()
-    for check in report.checks:
-        context.report.log(f"{check.file}: {check.name}: {check.detail}")
-    for reason in report.unverified:
-        context.report.warn(f"not verified: {reason}")
-    text = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
-    (context.out / "verification.json").write_text(text, "utf-8")
+    report = make(job, settings)
     evaluations = {
         role.partition(".")[2]: artifact
         for role, artifact in context.inputs.items()

@@ -20,7 +20,8 @@ def test_error_is_within_the_bound(kind, rows, scale):
     from gguf import GGMLQuantizationType, dequantize, quantize
 
     rows = rows * np.float32(scale)
-    stored = quantize(rows, GGMLQuantizationType[kind])
+    with np.errstate(over="ignore", invalid="ignore"):  # denormal blocks, as in the writer
+        stored = quantize(rows, GGMLQuantizationType[kind])
     assert stored.nbytes == byte_size(kind, rows.shape)
     found = dequantize(stored, GGMLQuantizationType[kind])
     assert (np.abs(found - rows) <= error_bound(kind, rows)).all()

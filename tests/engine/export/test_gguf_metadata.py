@@ -8,7 +8,7 @@ import pytest
 from tuneforge_specs.errors import DataError, UsageError
 
 from tuneforge.export.gguf.architectures import ARCHITECTURES, architecture_of
-from tuneforge.export.gguf.export import check
+from tuneforge.export.gguf.check import check
 from tuneforge.export.verify.vocabulary import read_metadata
 
 GOLDEN = Path(__file__).parent / "golden" / "llama-metadata.json"

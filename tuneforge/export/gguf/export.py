@@ -1,14 +1,13 @@
 """From a model folder to a GGUF file."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tuneforge_specs.errors import UsageError
 
 from tuneforge.export.gguf.architectures import architecture_of
 from tuneforge.export.gguf.architectures.architecture import Architecture, Metadata
+from tuneforge.export.gguf.check import check
 from tuneforge.export.gguf.config import Config
 from tuneforge.export.gguf.special import SpecialTokens, general_name, special_tokens
 from tuneforge.export.gguf.tensors import Planned, plan_tensors
@@ -35,27 +34,6 @@ class GgufPlan:
     def size(self) -> int:
         """Bytes of all tensors."""
         return sum(tensor.size for tensor in self.content.tensors)
-
-
-def check(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Refuse by name a model that cannot become GGUF; return what llama.cpp does otherwise.
-
-    Needs config.json only, so a plan can call it before anything runs. Raises UsageError.
-    """
-    architecture = architecture_of(config)
-    read = Config(config)
-    name = config["architectures"][0]
-    if config.get("quantization_config"):
-        raise UsageError(
-            f"{name}: the weights are quantised already ({config['quantization_config']})",
-            "merge into the 16-bit base first, then export",
-        )
-    if read.rope_type not in architecture.rope_types:
-        raise UsageError(
-            f"{name}: llama.cpp does not compute the rotary scaling {read.rope_type!r}",
-            f"it computes {', '.join(architecture.rope_types)} for {architecture.name}",
-        )
-    return architecture.check(read)
 
 
 def plan_gguf(

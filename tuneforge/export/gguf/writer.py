@@ -77,7 +77,9 @@ def encoded_blocks(tensor: Planned, source: RowReader) -> Iterator[bytes]:
     kind = GGMLQuantizationType[tensor.type]
     for rows in changed_rows(tensor, source):
         _refuse_unrepresentable(tensor, rows)
-        yield quantize(rows, kind).tobytes()
+        # Blocks of denormal values overflow on the way to a scale that is zero in any case.
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield quantize(rows, kind).tobytes()
 
 
 def changed_rows(tensor: Planned, source: RowReader) -> Iterator[NDArray[np.float32]]:

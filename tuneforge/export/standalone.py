@@ -1,0 +1,66 @@
+"""Export of a model folder without a build: `tuneforge export`."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tuneforge_specs.errors import UsageError
+
+from tuneforge.card.card import CardFacts, write_card
+from tuneforge.card.provenance import Lineage
+from tuneforge.export.adapter import CONFIG
+from tuneforge.export.job import Job, Trained
+from tuneforge.export.make import make
+from tuneforge.export.model_folder import ModelFolder
+from tuneforge.export.verify.report import Report
+from tuneforge.step import Reporter
+
+
+def export_folder(
+    folder: Path, out: Path, settings: Any, name: str, reporter: Reporter, threads: int
+) -> Report:
+    """Export ``folder`` into ``out``, which must not exist yet; it appears whole or not at all."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is there already", "name another folder, or remove it")
+    if not folder.is_dir():
+        raise UsageError(f"no model folder {folder}", "check the path")
+    beside = out.absolute().parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=beside) as temporary:
+        made, run = Path(temporary, "out"), Path(temporary, "run")
+        made.mkdir()
+        job = Job(
+            name=name,
+            model=ModelFolder(folder.resolve()),
+            out=made,
+            trained=Trained(),
+            report=reporter,
+            run_probe=lambda questions: _probe(run, questions, reporter, threads),
+            base=_base_of(folder),
+        )
+        report = make(job, settings)
+        facts = CardFacts(name=name, format=settings.format, lineage=Lineage({}), report=report)
+        write_card(made, facts)
+        if out.exists():
+            out.rmdir()
+        shutil.move(made, out)
+    return report
+
+
+def _base_of(folder: Path) -> str:
+    file = folder / CONFIG
+    if not file.is_file():
+        return ""
+    return str(json.loads(file.read_text("utf-8")).get("base_model_name_or_path") or "")
+
+
+def _probe(
+    run: Path, questions: dict[str, Any], reporter: Reporter, threads: int
+) -> dict[str, Any]:
+    from tuneforge.runs import run_job
+
+    outcome = run_job(run, {**questions, "threads": threads}, reporter)
+    found: dict[str, Any] = json.loads((outcome.output / "probe.json").read_text("utf-8"))
+    return found
