@@ -86,7 +86,7 @@ def _bind_all(
     place: str,
 ) -> None:
     for index, one in enumerate(checks):
-        query = f"SELECT ({one.keep}) FROM {table} LIMIT 0"
+        query = f"SELECT 1 FROM {table} WHERE ({one.keep}) LIMIT 0"
         try:
             statements = connection.extract_statements(query)
             if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
