@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuneforge_specs.loader import LoadedSpec
 
+from tuneforge.export.plan_check import check_exports
 from tuneforge.plan.definition import Plan, PlannedStep, Status
 from tuneforge.plan.externals import gather
 from tuneforge.plan.graph import Graph, closure
@@ -57,6 +58,8 @@ def make_plan(loaded: LoadedSpec, workspace: Workspace, wanted: Wanted = EVERYTH
             known[step.id] = verdict.artifact
         planned.append(verdict)
     workspace.digests.save()
+    exports = (p.step.name for p in planned if p.step.kind == "export" and p.status != "cached")
+    check_exports(loaded.spec, loaded.directory, exports)
     return Plan(loaded.spec.build.name, loaded.path, workspace.root, tuple(planned))
 
 
