@@ -67,13 +67,12 @@ def _attention(architecture: Architecture, precision: Precision) -> float:
 def _feed_forward(architecture: Architecture, precision: Precision) -> float:
     """A gated layer keeps the gate before and after its activation and the up projection.
 
-    A plain one keeps the input of its activation. Each expert that a token visits counts.
+    A plain one keeps what its activation needs. Each expert that a token visits counts.
     """
     if architecture.active_experts:
         width = architecture.active_experts * architecture.expert_width
         return precision.compute * (4 * width + architecture.active_experts * architecture.hidden)
-    copies = 3 if architecture.gated else 1
-    return precision.compute * copies * architecture.intermediate
+    return precision.compute * architecture.activation_copies * architecture.intermediate
 
 
 def _full_inputs(architecture: Architecture) -> float:

@@ -42,7 +42,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of a model; ``assumed`` says what was taken for granted."""
+    """Sizes of a model.
+
+    ``activation_copies`` counts tensors of the feed-forward's width that its activation keeps for
+    the backward pass; ``assumed`` says what was taken for granted.
+    """
 
     family: str
     hidden: int
@@ -57,7 +61,7 @@ class Architecture:
     final_norm: int
     norms_per_block: int
     qk_norm: bool = False
-    gated: bool = True
+    activation_copies: int = 3
     experts: int = 0
     active_experts: int = 0
     expert_width: int = 0
@@ -276,5 +280,6 @@ def _phi(config: Mapping[str, Any]) -> Architecture:
         final_norm=2 * hidden,
         norms_per_block=1,
         qk_norm=qk_norm,
-        gated=False,
+        # gelu_new is written out: its cube, tanh and two factors; other kinds keep their input
+        activation_copies=4 if config.get("hidden_act", "gelu_new") == "gelu_new" else 1,
     )
