@@ -11,7 +11,9 @@ from tuneforge_specs.train import Adapter, FullAdapter, Train
 
 # What of an adapter may change between a train step and the one that continues it.
 _FREE_TO_CHANGE = frozenset({"dropout"})
-_TRIMMING = frozenset({"ties", "dare_linear", "dare_ties"})
+_TRIMMING = frozenset(
+    {"ties", "dare_linear", "dare_ties", "della", "della_linear", "breadcrumbs", "breadcrumbs_ties"}
+)
 
 
 def continue_adapters(spec: Spec) -> Spec:
@@ -167,6 +169,9 @@ def _idle_training(spec: Spec, name: str, step: Train) -> Iterator[Finding]:
     path: KeyPath = ("train", name, "args")
     if args.packing and step.method != "sft":
         yield Finding((*path, "packing"), f"has no effect with {step.method}", "remove it")
+    if step.method == "dpo" and getattr(step.adapter, "dropout", 0.0):
+        message = "has no effect with dpo: policy and reference are compared without dropout"
+        yield Finding(("train", name, "adapter", "dropout"), message, "set it to 0")
     if args.max_steps and _written(args, "epochs"):
         fix = "keep one of the two"
         yield Finding((*path, "epochs"), "has no effect: `max_steps` decides", fix)

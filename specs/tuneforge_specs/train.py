@@ -1,11 +1,9 @@
 """Train steps: method x adapter x dataset."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuneforge_specs.errors import UsageError
 from tuneforge_specs.model import Count, Fraction, Many, Model, Name, Positive, Rate
 
 
@@ -108,21 +106,3 @@ class DpoTrain(TrainBase):
 
 
 Train = Annotated[SftTrain | DpoTrain, Field(discriminator="method")]
-
-
-def adapter_of(trains: Mapping[str, Train], name: str) -> Adapter:
-    """Return the adapter a train step trains: its own, or that of the step it continues.
-
-    A step that names a `start` and no adapter goes on with the start's. Raises UsageError where it
-    names a different one: the same weights cannot go on in another shape.
-    """
-    train = trains[name]
-    if not train.start:
-        return train.adapter
-    begun = adapter_of(trains, train.start)
-    if "adapter" in train.model_fields_set and train.adapter != begun:
-        raise UsageError(
-            f"train.{name}.adapter: differs from that of its start, {train.start!r}",
-            f"remove train.{name}.adapter to go on with the start's, or remove train.{name}.start",
-        )
-    return begun

@@ -102,6 +102,11 @@ def test_contradictions(
     [
         (NEXT + "args = { packing = true }\n", "train.next.args.packing", "no effect with dpo"),
         (
+            NEXT + 'adapter = { kind = "lora", dropout = 0.1 }\n',
+            "train.next.adapter.dropout",
+            "no effect with dpo",
+        ),
+        (
             "args = { max_steps = 3, epochs = 1 }\n",
             "train.task.args.epochs",
             "`max_steps` decides",

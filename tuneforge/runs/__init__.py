@@ -7,8 +7,9 @@ creating files in ``control/``. Nothing here imports torch.
 
 from tuneforge.runs.control import Request, request
 from tuneforge.runs.events import read_events
+from tuneforge.runs.find import find_run
 from tuneforge.runs.folder import RunFolder
-from tuneforge.runs.follow import Outcome, follow, run_job
+from tuneforge.runs.follow import Outcome, Watch, failure, follow, run_job
 from tuneforge.runs.launcher import launch
 from tuneforge.runs.status import RunStatus, status
 
@@ -17,6 +18,9 @@ __all__ = [
     "Request",
     "RunFolder",
     "RunStatus",
+    "Watch",
+    "failure",
+    "find_run",
     "follow",
     "launch",
     "read_events",

@@ -69,7 +69,7 @@ def follow(run_dir: Path, report: Reporter) -> Outcome:
     for its checkpoint; a second one leaves it alone.
     """
     folder = RunFolder(run_dir.absolute())
-    events = _Events(folder)
+    events = Watch(run_dir)
     try:
         return _followed(folder, events, report)
     except KeyboardInterrupt:
@@ -83,12 +83,16 @@ def follow(run_dir: Path, report: Reporter) -> Outcome:
     raise Interrupted(f"{folder.path}: interrupted", "run the same command again to go on")
 
 
-class _Events:
-    """The events of the newest attempt, in order, until one ends it; resumable after Ctrl-C."""
+class Watch:
+    """The events of a run's newest attempt, in order, until one ends it.
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._reader = EventReader(folder.events, folder.read_worker().events)
+    Iterating again after an interruption goes on where it was. Raises TrainingFailed where the
+    worker died without a word.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._folder = RunFolder(run_dir.absolute())
+        self._reader = EventReader(self._folder.events, self._folder.read_worker().events)
         self.seen: list[Event] = []
 
     def __iter__(self) -> Iterator[Event]:
@@ -104,16 +108,11 @@ class _Events:
             time.sleep(POLL)
 
 
-def _followed(folder: RunFolder, events: _Events, report: Reporter) -> Outcome:
+def _followed(folder: RunFolder, events: Watch, report: Reporter) -> Outcome:
     for event in events:
         name = event["event"]
-        if name == "failed":
+        if name in ("failed", "stopped"):
             raise failure(event)
-        if name == "stopped":
-            raise Interrupted(
-                f"{folder.path}: stopped at step {event.get('step')}",
-                "run the same command again to go on from its checkpoint",
-            )
         if name != "done":
             show(event, report)
     return Outcome(
@@ -129,7 +128,12 @@ def _followed(folder: RunFolder, events: _Events, report: Reporter) -> Outcome:
 
 
 def failure(event: Event) -> TuneforgeError:
-    """Return the error that a ``failed`` event carries."""
+    """Return the error that a ``failed`` event carries, or Interrupted for ``stopped``."""
+    if event["event"] == "stopped":
+        return Interrupted(
+            f"the run was stopped at step {event.get('step')}",
+            "run the same build again to go on from its checkpoint",
+        )
     kind = getattr(errors, str(event.get("error")), None)
     message, fix = str(event.get("message", "")), str(event.get("fix", ""))
     if isinstance(kind, type) and issubclass(kind, TuneforgeError) and kind is not errors.SpecError:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneforge_specs.base import ModelBase, Scratch, ScratchBase
-from tuneforge_specs.errors import EnvironmentMissing, UsageError
+from tuneforge_specs.errors import EnvironmentMissing
 
 from tuneforge.digest import value_digest
 from tuneforge.runs import run_job
@@ -138,12 +138,6 @@ def _scratch(context: StepContext, scratch: Scratch) -> dict[str, Any]:
     if context.step.params.get(SMOKE):
         table |= {key: min(size, table[key]) for key, size in SMOKE_TABLE.items()}
         table |= {"heads": 2, "kv_heads": 2, "hidden": 32}
-    if table["hidden"] % table["heads"] or table["heads"] % table["kv_heads"]:
-        raise UsageError(
-            "base.scratch: hidden must be a multiple of heads, and heads of kv_heads "
-            f"(hidden {table['hidden']}, heads {table['heads']}, kv_heads {table['kv_heads']})",
-            "for example hidden = 128, heads = 4, kv_heads = 4",
-        )
     corpus = [
         str(context.inputs[f"source.{name}"].path / "records.parquet")
         for name in table.pop("corpus")

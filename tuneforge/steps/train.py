@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tuneforge_specs.base import BaseCommon
 from tuneforge_specs.errors import EnvironmentMissing, UsageError
-from tuneforge_specs.train import Adapter, DpoTrain, adapter_of
+from tuneforge_specs.train import Adapter, DpoTrain
 
 from tuneforge.backend import choose
 from tuneforge.device import Device, detect
+from tuneforge.fit import UnknownArchitecture, estimate
 from tuneforge.runs import run_job
 from tuneforge.step import Artifact, StepContext
 from tuneforge.workspace import Workspace
@@ -29,6 +30,10 @@ def run(context: StepContext) -> None:
     context.notes["run"] = outcome.summary
     context.notes["backend"] = {"name": job["backend"], "why": job["why"]}
     context.notes["device"] = device.name
+    context.notes["memory"] = {
+        "predicted": predicted(context, device),
+        "measured_bytes": outcome.summary["peak_memory_bytes"],
+    }
     if outcome.oom:
         context.notes["oom"] = list(outcome.oom)
 
@@ -36,15 +41,6 @@ def run(context: StepContext) -> None:
 def job_of(context: StepContext, device: Device) -> dict[str, Any]:
     """Return all that the worker needs, as plain values."""
     train = context.spec.train[context.step.name]
-    adapter = adapter_of(context.spec.train, context.step.name)
-    base = context.spec.base
-    where = f"train.{context.step.name}"
-    if adapter.kind == "full" and base.quantize != "none":
-        raise UsageError(
-            f'{where}.adapter: kind = "full" trains every weight, which a {base.quantize} base '
-            "does not allow",
-            'set base.quantize = "none", or train an adapter',
-        )
     choice = choose(train.backend, device)
     return {
         "kind": "train",
@@ -56,12 +52,26 @@ def job_of(context: StepContext, device: Device) -> dict[str, Any]:
         "backend": choice.backend,
         "why": choice.why,
         "render": str(context.inputs["render"].path),
-        "base": _base(context.inputs["base"], base, device),
-        "start": _start(context, adapter) if train.start else None,
-        "adapter": adapter.model_dump(mode="json"),
+        "base": _base(context.inputs["base"], context.spec.base, device),
+        "start": _start(context, train.adapter) if train.start else None,
+        "adapter": train.adapter.model_dump(mode="json"),
         "loss": train.loss.model_dump(mode="json") if isinstance(train, DpoTrain) else {},
         "args": train.args.model_dump(mode="json"),
     }
+
+
+def predicted(context: StepContext, device: Device) -> dict[str, int]:
+    """Return the peak memory that `plan` told, all of it and what torch itself would count."""
+    config = json.loads((context.inputs["base"].path / "model" / "config.json").read_text())
+    rendering = json.loads((context.inputs["render"].path / "rendering.json").read_text())
+    train = context.spec.train[context.step.name]
+    try:
+        told = estimate(
+            config, train, context.spec.base, rendering["max_tokens"], device=device.kind
+        )
+    except UnknownArchitecture:
+        return {}
+    return {"total_bytes": told.total, "allocated_bytes": told.allocated}
 
 
 def compute_dtype(base: BaseCommon, device: Device) -> str:

@@ -36,7 +36,7 @@ class Attempt:
         run.phase("loading the model")
         torch.manual_seed(job["seed"])
         self.tokenizer = load_tokenizer(job, rendering)
-        self.model = load_model(job, run)
+        self.model = load_model(job, rendering["max_tokens"], run)
         render = Path(job["render"])
         train, held = self._method.load(render / "train.parquet"), render / "eval.parquet"
         evaluation = self._method.load(held) if held.is_file() else None

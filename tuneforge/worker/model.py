@@ -19,8 +19,12 @@ def load_tokenizer(job: dict[str, Any], rendering: dict[str, Any]) -> Any:
     return tokenizer
 
 
-def load_model(job: dict[str, Any], run: WorkerRun) -> Any:
+def load_model(job: dict[str, Any], max_tokens: int, run: WorkerRun) -> Any:
     """Load the base or the full model to start from, and put the adapter on it."""
+    if job["backend"] == "unsloth":
+        from tuneforge.worker import unsloth_model
+
+        return unsloth_model.load(job, max_tokens)
     start, full = job["start"], job["adapter"]["kind"] == "full"
     model = load_base(
         Path(start["path"] if full and start else job["base"]["path"]),
@@ -31,9 +35,7 @@ def load_model(job: dict[str, Any], run: WorkerRun) -> Any:
     if full:
         return model
     if start:
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(model, start["path"], is_trainable=True)
+        return continued_adapter(model, Path(start["path"]), job["adapter"]["dropout"])
     return fresh_adapter(model, job["adapter"], run)
 
 
@@ -72,6 +74,15 @@ def keep_gradients(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
+
+
+def continued_adapter(model: Any, folder: Path, dropout: float) -> Any:
+    """Put a trained adapter on a model to train on; of its shape only the dropout may change."""
+    from peft import PeftConfig, PeftModel
+
+    config = PeftConfig.from_pretrained(folder)
+    config.lora_dropout = dropout
+    return PeftModel.from_pretrained(model, folder, config=config, is_trainable=True)
 
 
 def fresh_adapter(model: Any, adapter: dict[str, Any], run: WorkerRun) -> Any:

@@ -1,7 +1,8 @@
 """Supervised fine-tuning with TRL on our own labels. Loads torch.
 
-The rows go in as ``input_ids`` and ``labels``, a path SFTTrainer supports: it then neither
-templates, nor tokenises, nor masks, nor truncates (``max_length=None``).
+The rows go in as ``input_ids`` and ``labels`` with ``skip_prepare_dataset``, a documented path of
+SFTTrainer that Unsloth's version of it honours too: nothing is templated, tokenised, masked or
+truncated. So packing is called here, with TRL's own function.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig, SFTTrainer, pack_dataset
 
 from tuneforge.worker.setup import Setup, trainer_arguments
 
@@ -47,19 +48,20 @@ def trainer(setup: Setup) -> SFTTrainer:
     position ids that start anew with each row, from which transformers builds a block-diagonal
     mask; without a cache (SFTTrainer passes ``use_cache=False``) nothing leaks between rows.
     """
-    args = setup.job["args"]
+    packing, train = setup.job["args"]["packing"], setup.train
     config = SFTConfig(
         **trainer_arguments(setup),
-        max_length=setup.max_tokens if args["packing"] else None,
-        packing=args["packing"],
-        packing_strategy="bfd",
+        max_length=setup.max_tokens if packing else None,
+        packing=packing,
         eval_packing=False,
+        padding_free=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
         loss_type="nll",
     )
     return SFTTrainer(
         model=setup.model,
         args=config,
-        train_dataset=setup.train,
+        train_dataset=pack_dataset(train, setup.max_tokens, "bfd") if packing else train,
         eval_dataset=setup.eval,
         processing_class=setup.tokenizer,
         callbacks=list(setup.callbacks),
