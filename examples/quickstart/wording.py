@@ -5,12 +5,12 @@ in no other file (of words that do), and pairs of product and intent that no oth
 """
 
 PRODUCTS = {
-    "router": ("router", "Router", "Atlas router"),
-    "camera": ("camera", "Camera", "Iris camera"),
-    "thermostat": ("thermostat", "Thermostat", "Ember thermostat"),
-    "speaker": ("speaker", "Speaker", "Lark speaker"),
-    "lamp": ("lamp", "Lamp", "Sol lamp"),
-    "lock": ("lock", "Lock", "Vault lock", "smart lock"),
+    "router": ("router", "Atlas router"),
+    "camera": ("camera", "Iris camera"),
+    "thermostat": ("thermostat", "Ember thermostat"),
+    "speaker": ("speaker", "Lark speaker"),
+    "lamp": ("lamp", "Sol lamp"),
+    "lock": ("lock", "Vault lock"),
 }
 
 INTENTS = {

@@ -54,6 +54,12 @@ def write_report(
     return report
 
 
+def read_report(folder: Path) -> dict[str, Any]:
+    """Read the metrics.json of an evaluation."""
+    found: dict[str, Any] = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    return found
+
+
 def samples(
     outputs: dict[str, list[Any]], rendered: Path, kept: Path, models: dict[str, str]
 ) -> dict[str, list[Any]]:
