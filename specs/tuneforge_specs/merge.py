@@ -1,10 +1,10 @@
 """Merge plans: adapters and models combined into one set of weights."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from tuneforge_specs.model import Fraction, Many, Model, Name
+from tuneforge_specs.model import Fraction, Many, Model, Name, Positive, Rate
 
 
 class InputBase(Model):
@@ -43,6 +43,18 @@ MergeInput = Annotated[
     | Annotated[AdapterInput, Tag("adapter")],
     Discriminator(_kind),
 ]
+
+
+OneInput = Annotated[
+    Many[MergeInput],
+    Field(min_length=1, max_length=1, description="The one input that is brought to the base."),
+]
+Epsilon = Annotated[
+    float,
+    Field(gt=0.0, lt=0.5, description="How far the chance to be kept spreads around `density`."),
+]
+DellaT = TypeVar("DellaT", bound="DareMerge")
+Gamma = Annotated[Fraction, Field(description="Share of the largest elements that is dropped.")]
 
 
 class MergeBase(Model):
@@ -126,6 +138,114 @@ class SlerpMerge(MergeBase):
     t: Fraction = Field(0.5, description="0: the first, 1: the second.")
 
 
+def _spread(merge: DellaT, epsilon: float) -> DellaT:
+    """Refuse densities around which the chances to be kept would leave 0 to 1."""
+    for index, item in enumerate(merge.inputs):
+        if 0.0 < item.density < 1.0 and not epsilon < item.density < 1.0 - epsilon:
+            raise ValueError(
+                f"density of input {index}: {item.density} +/- epsilon ({epsilon}) leaves 0 to 1"
+            )
+    return merge
+
+
+class DellaMerge(DareMerge):
+    """Drop delta elements at random, small ones likelier (Deep et al. 2024), then elect signs."""
+
+    method: Literal["della"]
+    normalize: bool = Field(True, description="Divide by the weights that took part.")
+    epsilon: Epsilon = 0.15
+
+    @model_validator(mode="after")
+    def _chances(self) -> Self:
+        return _spread(self, self.epsilon)
+
+
+class DellaLinearMerge(DareMerge):
+    """DELLA's dropping (Deep et al. 2024) without its election of signs."""
+
+    method: Literal["della_linear"]
+    epsilon: Epsilon = 0.15
+
+    @model_validator(mode="after")
+    def _chances(self) -> Self:
+        return _spread(self, self.epsilon)
+
+
+class BreadcrumbsMerge(TaskVectorMerge):
+    """Drop the largest and the smallest delta elements, add the rest (Davari et al. 2024)."""
+
+    method: Literal["breadcrumbs"]
+    gamma: Gamma = 0.01
+
+
+class BreadcrumbsTiesMerge(TaskVectorMerge):
+    """Breadcrumbs' trimming, then TIES' election of signs."""
+
+    method: Literal["breadcrumbs_ties"]
+    gamma: Gamma = 0.01
+
+
+class NuslerpMerge(MergeBase):
+    """Spherical interpolation of two deltas, or of two sets of weights, by relative weight."""
+
+    method: Literal["nuslerp"]
+    inputs: Annotated[Many[MergeInput], Field(min_length=2, max_length=2)] = Field(
+        description="The two ends of the arc."
+    )
+    of: Literal["deltas", "weights"] = Field("deltas", description="What is interpolated.")
+    rows: bool = Field(False, description="An arc for each row instead of one for the tensor.")
+
+
+class MultislerpMerge(MergeBase):
+    """Weighted mean on the sphere of several deltas, through one tangent space (Goddard 2025)."""
+
+    method: Literal["multislerp"]
+    of: Literal["deltas", "weights"] = Field("deltas", description="What is averaged.")
+    normalize: bool = Field(True, description="Scale the weights to a sum of 1.")
+
+
+class KarcherMerge(MergeBase):
+    """Riemannian centre of mass of the inputs' weights on the sphere, found iteratively."""
+
+    method: Literal["karcher"]
+    iterations: Positive = Field(10, description="Steps at most.")
+    tolerance: Rate = Field(1e-5, description="Stop when a step is shorter than this angle.")
+
+
+class ModelStockMerge(MergeBase):
+    """Interpolate base and average by the angle between the deltas (Jang et al. 2024)."""
+
+    method: Literal["model_stock"]
+    inputs: Annotated[Many[MergeInput], Field(min_length=2)] = Field(
+        description="Models tuned from the base, two or more."
+    )
+    rows: bool = Field(False, description="An angle for each row instead of one for the tensor.")
+
+
+class SceMerge(MergeBase):
+    """Select by variance, weigh by energy, erase minority signs (Wan et al. 2024)."""
+
+    method: Literal["sce"]
+    select: Fraction = Field(
+        1.0, description="Share kept of the elements whose deltas vary between the inputs."
+    )
+
+
+class NearswapMerge(MergeBase):
+    """Move each weight towards the input's by at most ``t`` (alchemonaut 2024)."""
+
+    method: Literal["nearswap"]
+    inputs: OneInput
+    t: Rate = Field(description="The furthest a weight moves.")
+
+
+class ArceeFusionMerge(MergeBase):
+    """Take over the input's weights where their importance stands out (Arcee AI 2025)."""
+
+    method: Literal["arcee_fusion"]
+    inputs: OneInput
+
+
 Merge = Annotated[
     LoraMerge
     | LinearMerge
@@ -133,6 +253,17 @@ Merge = Annotated[
     | TiesMerge
     | DareLinearMerge
     | DareTiesMerge
-    | SlerpMerge,
+    | SlerpMerge
+    | DellaMerge
+    | DellaLinearMerge
+    | BreadcrumbsMerge
+    | BreadcrumbsTiesMerge
+    | NuslerpMerge
+    | MultislerpMerge
+    | KarcherMerge
+    | ModelStockMerge
+    | SceMerge
+    | NearswapMerge
+    | ArceeFusionMerge,
     Field(discriminator="method"),
 ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
-from tuneforge_specs.merge import Merge
+from tuneforge_specs.merge import Merge, TaskVectorMerge
 
 from tuneforge.merge.method import Method
 
@@ -15,6 +15,17 @@ METHODS: Final[dict[str, str]] = {
     "dare_linear": "tuneforge.merge.methods.dare:LINEAR",
     "dare_ties": "tuneforge.merge.methods.dare:TIES",
     "slerp": "tuneforge.merge.methods.slerp:METHOD",
+    "della": "tuneforge.merge.methods.della:METHOD",
+    "della_linear": "tuneforge.merge.methods.della:LINEAR",
+    "breadcrumbs": "tuneforge.merge.methods.breadcrumbs:METHOD",
+    "breadcrumbs_ties": "tuneforge.merge.methods.breadcrumbs:TIES",
+    "nuslerp": "tuneforge.merge.methods.nuslerp:METHOD",
+    "multislerp": "tuneforge.merge.methods.multislerp:METHOD",
+    "karcher": "tuneforge.merge.methods.karcher:METHOD",
+    "model_stock": "tuneforge.merge.methods.model_stock:METHOD",
+    "sce": "tuneforge.merge.methods.sce:METHOD",
+    "nearswap": "tuneforge.merge.methods.nearswap:METHOD",
+    "arcee_fusion": "tuneforge.merge.methods.arcee_fusion:METHOD",
 }
 
 
@@ -27,5 +38,5 @@ def method_named(name: str) -> Method:
 
 def trimmed_share(spec: Merge, densities: Sequence[float]) -> list[float]:
     """Return the share of each input's delta that a method drops."""
-    trims = spec.method in {"ties", "dare_linear", "dare_ties"}
+    trims = isinstance(spec, TaskVectorMerge) and spec.method != "task_arithmetic"
     return [1.0 - density if trims else 0.0 for density in densities]

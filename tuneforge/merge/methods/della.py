@@ -1,0 +1,60 @@
+"""DELLA: drop by magnitude rank and rescale (Deep et al. 2024, arXiv:2406.11617).
+
+In each row the chance to be kept rises evenly with the rank of the magnitude, from
+``density - epsilon`` to ``density + epsilon``; what is kept is divided by its chance.
+"""
+
+import numpy as np
+from tuneforge_specs.merge import DellaLinearMerge, DellaMerge
+
+from tuneforge.merge.method import Block, Combine, Floats, Method, Tensor
+from tuneforge.merge.methods.consensus import Trim, add_up, elect
+
+
+def chances(delta: Floats, density: float, epsilon: float) -> Floats:
+    """Return each element's chance to be kept; equal magnitudes rank by position."""
+    columns = delta.shape[1]
+    if columns == 1:
+        return np.full_like(delta, density)
+    ramp = np.linspace(density - epsilon, density + epsilon, columns).astype(np.float32)
+    order = np.argsort(np.abs(delta), axis=1, kind="stable")
+    out = np.empty_like(delta)
+    np.put_along_axis(out, order, np.broadcast_to(ramp, delta.shape), axis=1)
+    return out
+
+
+def _dropper(tensor: Tensor, spec: DellaMerge | DellaLinearMerge) -> Trim:
+    from tuneforge.merge.kernels.random import keep_each, stream_key
+
+    keys = [
+        np.uint64(stream_key(tensor.seed, "della", tensor.name, index))
+        for index in range(len(tensor.densities))
+    ]
+
+    def trim(block: Block, index: int) -> Floats:
+        density = tensor.densities[index]
+        values = np.ascontiguousarray(block.inputs[index])
+        if density >= 1.0:
+            return values
+        out = np.zeros_like(values)
+        if density > 0.0:
+            odds = chances(values, density, spec.epsilon).reshape(-1)
+            flat = out.reshape(-1)
+            keep_each(values.reshape(-1), keys[index], block.offset, odds, spec.rescale, flat)
+        return out
+
+    return trim
+
+
+def prepare(tensor: Tensor, spec: DellaMerge) -> Combine:
+    """Drop by rank, elect signs."""
+    return elect(tensor, spec, _dropper(tensor, spec))
+
+
+def prepare_linear(tensor: Tensor, spec: DellaLinearMerge) -> Combine:
+    """Drop by rank, add up."""
+    return add_up(tensor, spec, _dropper(tensor, spec))
+
+
+METHOD = Method(prepare, reads="deltas", paper="arXiv:2406.11617")
+LINEAR = Method(prepare_linear, reads="deltas", paper="arXiv:2406.11617")
