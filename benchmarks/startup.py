@@ -64,7 +64,8 @@ def main() -> None:
         timed([*program, "build"], folder)
     step = ["explain", *arguments, "base"]
     names = ["build", "plan", "status", "validate"]
-    measure(program, [["--help"], *([name, *arguments] for name in names), step], folder)
+    measure([sys.executable, "-m", "tuneforge"], [["--help"]], folder)
+    measure(program, [*([name, *arguments] for name in names), step], folder)
 
 
 if __name__ == "__main__":

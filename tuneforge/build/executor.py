@@ -5,7 +5,7 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tuneforge_specs.errors import TuneforgeError
+from tuneforge_specs.errors import Interrupted, TuneforgeError
 from tuneforge_specs.loader import LoadedSpec
 
 from tuneforge.build.commit import commit, discard, prepare
@@ -79,6 +79,8 @@ class Executor:
         self._log.emit("step_skipped", step=step, why=why)
 
     def _fail(self, step: str, error: TuneforgeError) -> None:
+        if isinstance(error, Interrupted):
+            raise error
         self._log.emit(
             "step_failed",
             step=step,
@@ -86,7 +88,7 @@ class Executor:
             fix=error.fix,
             exit_code=error.exit_code,
         )
-        if not self._options.keep_going or error.exit_code == 130:
+        if not self._options.keep_going:
             raise error
         self._failures.append(error)
         self._blocked[step] = f"{step} failed"

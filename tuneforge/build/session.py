@@ -3,7 +3,7 @@
 import os
 import time
 
-from tuneforge_specs.errors import GateFailed, TuneforgeError
+from tuneforge_specs.errors import GateFailed, Interrupted, TuneforgeError
 from tuneforge_specs.loader import LoadedSpec
 
 from tuneforge.build.events import EventLog, build_id
@@ -91,7 +91,9 @@ def _gates_failed(result: BuildResult) -> GateFailed:
 
 
 def _ended(log: EventLog, result: BuildResult, error: BaseException) -> None:
-    if isinstance(error, TuneforgeError) and error.exit_code != 130:
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        log.emit("interrupted", summary=result.as_json())
+    elif isinstance(error, TuneforgeError):
         log.emit(
             "build_failed",
             message=error.message,
@@ -99,7 +101,5 @@ def _ended(log: EventLog, result: BuildResult, error: BaseException) -> None:
             exit_code=error.exit_code,
             summary=result.as_json(),
         )
-    elif isinstance(error, TuneforgeError | KeyboardInterrupt):
-        log.emit("interrupted", summary=result.as_json())
     else:
         log.emit("build_failed", message=repr(error), fix="", exit_code=1)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from tuneforge.console.base import Event
+from tuneforge.console.eta import Eta
 from tuneforge.console.text import live, number, seconds
 
 INTERVAL = 10.0
@@ -18,7 +19,7 @@ class Plain:
         self._clock = clock
         self._index = 0
         self._total = 0
-        self._started = 0.0
+        self._eta = Eta()
         self._told = 0.0
         self._values: dict[str, Any] = {}
 
@@ -46,7 +47,8 @@ class Plain:
 
     def _step_started(self, event: Event) -> None:
         self._index += 1
-        self._started = self._told = self._clock()
+        self._told = self._clock()
+        self._eta = Eta()
         self._values = {}
         why = "; ".join(event["why"][:3]) + ("; ..." if len(event["why"]) > 3 else "")
         last = event["expected_seconds"]
@@ -71,14 +73,16 @@ class Plain:
 
     def _progress(self, event: Event) -> None:
         now = self._clock()
+        done, total = event["done"], event["total"]
+        self._eta.observe(done, total, now)
         if now - self._told < INTERVAL:
             return
         self._told = now
-        done, total = event["done"], event["total"]
         text = f"  {event['step']} {number(done)}"
         if total:
-            left = (now - self._started) * (total - done) / done if done else 0.0
-            text += f"/{number(total)} {event['unit']}, {seconds(left)} left"
+            text += f"/{number(total)} {event['unit']}"
+            if left := self._eta.left():
+                text += f", {seconds(left)} left"
         values = live(self._values)
         self._line(f"{text}, {values}" if values else text)
 

@@ -55,10 +55,12 @@ def _funnel(stages: tuple[Stage, ...]) -> Table:
     table.add_column(justify="right")
     table.add_column(no_wrap=True)
     most = max((stage.taken for stage in stages), default=1) or 1
+    table.add_row("records read", "", f"{most:,}", Text("█" * BAR, "cyan"))
     for stage in stages:
         bar = "█" * max(round(BAR * stage.left / most), 1 if stage.left else 0)
-        dropped = Text(f"-{stage.dropped:,}", "red") if stage.dropped else Text("")
-        table.add_row(Text(stage.name), dropped, f"{stage.left:,}", Text(bar, "cyan"))
+        dropped = Text(f"-{stage.dropped:,}", "red") if stage.dropped else Text("0", "dim")
+        style = "" if stage.dropped else "dim"
+        table.add_row(Text(stage.name, style), dropped, f"{stage.left:,}", Text(bar, "cyan"))
     return table
 
 

@@ -18,7 +18,7 @@ LOWER_IS_BETTER = ("loss", "perplexity")
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a funnel."""
+    """One stage of a funnel, named by its rule."""
 
     name: str
     taken: int
@@ -115,10 +115,7 @@ def summarise(loaded: LoadedSpec, result: BuildResult) -> Summary:
 
 def _funnel(folder: Path) -> tuple[Stage, ...]:
     rows = json.loads((folder / "funnel.json").read_text())
-    return tuple(
-        Stage(f"{row['stage']} ({row['rule']})", row["in"], row["dropped"], row["out"])
-        for row in rows
-    )
+    return tuple(Stage(row["rule"], row["in"], row["dropped"], row["out"]) for row in rows)
 
 
 def _evaluation(

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuneforge.console.base import Event
+from tuneforge.console.eta import Eta
 from tuneforge.console.text import live, number, seconds
 
 
@@ -26,6 +27,7 @@ class Terminal:
         self._step = ""
         self._started = 0.0
         self._expected = 0.0
+        self._eta = Eta()
         self._progressed: Event = {}
         self._values: dict[str, Any] = {}
         self._spinner = Spinner("dots")
@@ -55,6 +57,7 @@ class Terminal:
         self._started = time.monotonic()
         self._expected = event["expected_seconds"]
         self._progressed, self._values = {}, {}
+        self._eta = Eta()
         self._why = "; ".join(event["why"][:2])
         self.close()
         self._live = Live(
@@ -75,7 +78,7 @@ class Terminal:
             Text(self._step, "bold"),
         ]
         if total:
-            left = elapsed * (total - done) / done if done else self._expected
+            left = self._eta.left()
             cells += [
                 ProgressBar(total=total, completed=done, width=24),
                 Text(f"{number(done)}/{number(total)} {self._progressed['unit']}"),
@@ -114,6 +117,7 @@ class Terminal:
 
     def _progress(self, event: Event) -> None:
         self._progressed = event
+        self._eta.observe(event["done"], event["total"], time.monotonic())
 
     def _log(self, event: Event) -> None:
         self._print(f"  [dim]{escape(event['message'])}[/]")

@@ -35,7 +35,7 @@ def test_it_tells_funnel_before_and_after_times_and_places(project) -> None:
     assert measured["loss"].base is None
     assert len(told.steps) == 8
     text = text_of(told)
-    for part in ("filters[0] (length)", "-2", "45.0 %", "90.0 %", "exports/x", "8 steps ran"):
+    for part in ("records read", "length", "-2", "45.0 %", "90.0 %", "exports/x", "8 steps ran"):
         assert part in text, part
     assert "everything of fake is built" in text
 

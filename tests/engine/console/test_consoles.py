@@ -5,6 +5,7 @@ import json
 
 from rich.console import Console as RichConsole
 
+from tuneforge.console.eta import Eta
 from tuneforge.console.lines import JsonLines
 from tuneforge.console.plain import Plain
 from tuneforge.console.terminal import Terminal
@@ -21,6 +22,7 @@ EVENTS = [
         "expected_seconds": 75.0,
     },
     {"event": "metrics", "step": "train.t", "values": {"loss": 1.5, "tokens_per_second": 12000.0}},
+    {"event": "progress", "step": "train.t", "done": 5, "total": 100, "unit": "step"},
     {"event": "progress", "step": "train.t", "done": 25, "total": 100, "unit": "step"},
     {"event": "warning", "step": "train.t", "message": "a row was [cut]"},
     {"event": "step_done", "step": "train.t", "cached": False, "seconds": 61.0},
@@ -39,7 +41,7 @@ EVENTS = [
 
 
 def test_plain_lines_tell_the_story() -> None:
-    times = iter([0.0, 20.0])
+    times = iter([0.0, 5.0, 25.0])
     stream = io.StringIO()
     console = Plain(stream, clock=lambda: next(times))
     for event in EVENTS:
@@ -48,7 +50,7 @@ def test_plain_lines_tell_the_story() -> None:
         "building demo: 3 steps",
         "  1 cached, 2 to do or to check",
         "[2/3] train.t: train.t.args.epochs changed 1.0 -> 2.0, last time 1 min 15 s",
-        "  train.t 25/100 step, 1 min 0 s left, loss 1.5000, 12,000 tokens/s",
+        "  train.t 25/100 step, 1 min 15 s left, loss 1.5000, 12,000 tokens/s",
         "  warning: a row was [cut]",
         "  done in 1 min 1 s",
         "  gate e: exact-match >= 0.5 FAILED (0.25, bound 0.5)",
@@ -65,7 +67,7 @@ def test_progress_is_told_at_most_every_ten_seconds() -> None:
     for second in range(35):
         clock[0] = float(second)
         console.show({**EVENTS[5], "done": second + 1})
-    assert sum("left" in line for line in stream.getvalue().splitlines()) == 3
+    assert sum("/100 step" in line for line in stream.getvalue().splitlines()) == 3
 
 
 def test_json_lines_are_verbatim() -> None:
@@ -105,3 +107,15 @@ def test_numbers_as_people_read_them() -> None:
     ]
     assert [number(n) for n in (3, 12345, 0.123456)] == ["3", "12,345", "0.1235"]
     assert live({"loss": 0.5, "learning_rate": 1e-4, "rows": 1200}) == "loss 0.5000, rows 1,200"
+
+
+def test_time_left_counts_from_the_first_progress_seen() -> None:
+    eta = Eta()
+    assert eta.left() == 0.0
+    eta.observe(300, 400, now=100.0)  # a resumed run, after a minute of loading
+    assert eta.left() == 0.0
+    eta.observe(310, 400, now=105.0)
+    assert eta.left() == 45.0
+    eta.observe(0, 50, now=110.0)  # the next phase
+    eta.observe(10, 50, now=120.0)
+    assert eta.left() == 40.0
