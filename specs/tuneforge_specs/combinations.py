@@ -14,6 +14,7 @@ _FREE_TO_CHANGE = frozenset({"dropout"})
 _TRIMMING = frozenset(
     {"ties", "dare_linear", "dare_ties", "della", "della_linear", "breadcrumbs", "breadcrumbs_ties"}
 )
+_UNWEIGHTED = frozenset({"slerp", "karcher", "model_stock", "sce", "nearswap", "arcee_fusion"})
 
 
 def continue_adapters(spec: Spec) -> Spec:
@@ -118,7 +119,14 @@ def _is_full(spec: Spec, name: str) -> bool:
 def _exported_adapters(spec: Spec) -> Iterator[Finding]:
     for name, export in spec.export.items():
         step = spec.train.get(export.model)
-        if step is None or isinstance(step.adapter, FullAdapter) or str(export.format) == "adapter":
+        adapter = step is not None and not isinstance(step.adapter, FullAdapter)
+        if export.format == "adapter":
+            if not adapter and (step is not None or export.model in spec.merge):
+                message = f"`{export.model}` is a whole model, not an adapter"
+                fix = "name a train step with an adapter, or export it as safetensors"
+                yield Finding(("export", name, "model"), message, fix)
+            continue
+        if not adapter:
             continue
         inputs = f'[{{ train = "{export.model}" }}]'
         fix = f'merge it first: [merge.NAME] method = "lora", inputs = {inputs}'
@@ -169,7 +177,9 @@ def _idle_training(spec: Spec, name: str, step: Train) -> Iterator[Finding]:
     path: KeyPath = ("train", name, "args")
     if args.packing and step.method != "sft":
         yield Finding((*path, "packing"), f"has no effect with {step.method}", "remove it")
-    if step.method == "dpo" and getattr(step.adapter, "dropout", 0.0):
+    start = spec.train.get(step.start)
+    continued = start is not None and start.adapter == step.adapter
+    if step.method == "dpo" and _dropout(step.adapter) and not continued:
         message = "has no effect with dpo: policy and reference are compared without dropout"
         yield Finding(("train", name, "adapter", "dropout"), message, "set it to 0")
     if args.max_steps and _written(args, "epochs"):
@@ -191,6 +201,10 @@ def _idle_training(spec: Spec, name: str, step: Train) -> Iterator[Finding]:
         yield Finding((*below, "type"), message, "set `label_smoothing`")
 
 
+def _dropout(adapter: Adapter) -> float:
+    return 0.0 if isinstance(adapter, FullAdapter) else adapter.dropout
+
+
 def _idle_merge(spec: Spec) -> Iterator[Finding]:
     for name, merge in spec.merge.items():
         path: KeyPath = ("merge", name)
@@ -209,3 +223,6 @@ def _idle_merge(spec: Spec) -> Iterator[Finding]:
             if _written(item, "density") and merge.method not in _TRIMMING:
                 message = f"has no effect: {merge.method} trims nothing"
                 yield Finding((*path, "inputs", index, "density"), message, "remove it")
+            if _written(item, "weight") and merge.method in _UNWEIGHTED:
+                message = f"has no effect: {merge.method} has no weights"
+                yield Finding((*path, "inputs", index, "weight"), message, "remove it")

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from tuneforge_specs import combinations
 from tuneforge_specs.errors import Problem
 from tuneforge_specs.loader import LoadedSpec
+from tuneforge_specs.merge import Merge
+from tuneforge_specs.shapes import shape_of
 from tuneforge_specs.train import FullAdapter, LoraAdapter
 
 Load = Callable[..., LoadedSpec]
@@ -57,6 +60,20 @@ class TestContinuedAdapters:
             'adapter = { kind = "full" }\n',
             "train.task.adapter",
             "cannot change a base held in nf4",
+        ),
+        (
+            "",
+            "",
+            'adapter = { kind = "full" }\n[export.e]\nformat = "adapter"\nmodel = "task"\n',
+            "export.e.model",
+            "is a whole model",
+        ),
+        (
+            "",
+            "",
+            MERGE + '[export.e]\nformat = "adapter"\nmodel = "m"\n',
+            "export.e.model",
+            "is a whole model",
         ),
         (
             "[base]",
@@ -140,6 +157,16 @@ def test_contradictions(
             "linear trims nothing",
         ),
         (
+            '[merge.m]\nmethod = "slerp"\ninputs = [{ model = "x", weight = 0.5 }]\n',
+            "merge.m.inputs[0].weight",
+            "slerp has no weights",
+        ),
+        (
+            NEXT.replace('start = "task"', 'adapter = { kind = "lora", dropout = 0.1 }'),
+            "train.next.adapter.dropout",
+            "compared without dropout",
+        ),
+        (
             EVALUATE + "max_new_tokens = 9\n",
             "evaluate.e.max_new_tokens",
             "generates nothing",
@@ -169,6 +196,21 @@ def test_what_changes_nothing_is_said(
     file, line = spec.position(key)
     assert (found.file, found.line) == (file, line)
     assert line > 14
+
+
+def test_an_adapter_may_leave_as_one(loaded: Load, small: str) -> None:
+    loaded(small + '[export.e]\nformat = "adapter"\nmodel = "task"\n')
+
+
+def test_dropout_that_a_start_brings_is_not_held_against_dpo(loaded: Load, small: str) -> None:
+    text = small + 'adapter = { kind = "lora", dropout = 0.1 }\n' + NEXT
+    assert loaded(text).warnings == ()
+
+
+def test_methods_are_named_as_the_merges_are() -> None:
+    methods = set(shape_of(Merge).tagged)
+    assert methods >= combinations._TRIMMING
+    assert methods >= combinations._UNWEIGHTED
 
 
 def test_nothing_is_said_of_defaults(loaded: Load, small: str) -> None:
