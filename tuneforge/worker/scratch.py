@@ -114,8 +114,8 @@ def new_model(table: dict[str, Any], tokenizer: Tokenizer) -> Any:
         num_key_value_heads=table["kv_heads"],
         max_position_embeddings=table["context"],
         tie_word_embeddings=True,
-        # The customary 0.02 is right for a width near 700; at 128 it delays by hundreds of steps the
-        # moment when attention starts to look things up (measured: 250 steps against beyond 400).
+        # The customary 0.02 suits a width near 700; at 128 it delays by hundreds of steps the
+        # moment when attention starts to look things up (measured: step 250 against beyond 400).
         initializer_range=round(0.5 * table["hidden"] ** -0.5, 4),
         bos_token_id=None,
         eos_token_id=tokenizer.token_to_id(END),
