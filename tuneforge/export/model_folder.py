@@ -98,6 +98,8 @@ class ModelFolder:
         tokenizer_config.json is what inference stacks read, so it wins over the model's config.
         """
         content = self.tokenizer_config.get(name)
+        if content is None and name == "unk_token":
+            content = self.tokenizer.get("model", {}).get("unk_token")
         if isinstance(content, dict):
             content = content.get("content")
         if isinstance(content, str) and content in self.token_ids:

@@ -120,11 +120,17 @@ def _generate(model: Any, questions: Questions) -> list[list[int]]:
 
 def _token_ids(file: Path, texts: list[str]) -> list[list[int]] | str:
     """Return ids by transformers' GGUF tokenizer, or why it cannot read this file's."""
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        from transformers.integrations.ggml import convert_gguf_tokenizer
+        from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+        read = load_gguf_checkpoint(str(file))
+        keys = read["tokenizer"]
+        # It asks for these even of models that have none; which they are changes no id.
+        for name in ("bos_token_id", "pad_token_id"):
+            keys.setdefault(name, keys.get("eos_token_id"))
+        tokenizer, _ = convert_gguf_tokenizer(read["config"]["model_type"], keys)
+        return [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
     except Exception as error:  # noqa: BLE001 - whatever stops the reader (bare Exceptions of its
         # Rust part included) is a finding about the reader, reported as such
         return f"{type(error).__name__}: {error}"

@@ -133,3 +133,14 @@ def test_a_wrong_norm_shows_in_the_logits(tmp_path, write_gguf_file, sentencepie
     folder = make(tmp_path / "model", "gemma2", sentencepiece)
     report = verified(folder, {"f32": write_gguf_file(folder)})
     assert {check.name for check in report.failed} >= {"weights", "logits"}
+
+
+def test_transformers_tokenizer_is_held_to_account_where_it_is_faithful(
+    tmp_path, write_gguf_file, byte_level
+):
+    folder = make(tmp_path / "model", "llama", byte_level)
+    report = verified(folder, {"f32": write_gguf_file(folder)})
+    readers = {check.reader for check in report.checks if check.name == "token ids"}
+    assert readers == {"llama.cpp's tokenizer, replayed", "transformers"}
+    assert not report.notes
+    assert not report.unverified
