@@ -17,6 +17,8 @@ class Model(BaseModel):
         populate_by_name=True,
         validate_default=True,
         allow_inf_nan=False,
+        # one validator for the whole spec on first use, instead of one for each table at import
+        defer_build=True,
     )
 
 
