@@ -9,6 +9,8 @@ from tuneforge.plan.definition import Plan
 from tuneforge.runs import status
 from tuneforge.workspace import KEY_LENGTH, Workspace
 
+BUILDS = 20  # logs of so many builds stay
+
 
 @dataclass(frozen=True)
 class Garbage:
@@ -36,6 +38,7 @@ def find_garbage(workspace: Workspace, plans: Sequence[Plan], *, keep: int) -> l
     ]
     kept = {artifact.path for artifact in workspace.artifacts()} - set(gone)
     gone += _runs(workspace, kept, unfinished(plans))
+    gone += sorted((workspace.root / "builds").iterdir())[:-BUILDS]
     return [Garbage(path, size_of(path)) for path in sorted(gone)]
 
 

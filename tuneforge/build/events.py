@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,12 +34,14 @@ class EventLog:
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one event and show it."""
-        entry = {"v": FORMAT, "t": time.time(), "event": event, **fields}
-        self._file.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")
-        self._file.flush()
+        entry: dict[str, Any] = {"v": FORMAT, "t": time.time(), "event": event, **fields}
+        # On a full disk the step that fills it says so; its message must still get out.
+        with suppress(OSError):
+            self._file.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")
+            self._file.flush()
         try:
             self.console.show(entry)
-        except (BrokenPipeError, OSError):
+        except OSError:
             self.console = Silent()
 
     def __enter__(self) -> Self:
@@ -50,4 +53,5 @@ class EventLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()

@@ -5,7 +5,7 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tuneforge_specs.errors import Interrupted, TuneforgeError
+from tuneforge_specs.errors import Interrupted, TuneforgeError, UsageError
 from tuneforge_specs.loader import LoadedSpec
 
 from tuneforge.build.commit import commit, discard, prepare
@@ -60,10 +60,9 @@ class Executor:
                 continue
             try:
                 artifact, cached = self._finish(planned)
+                self._done(planned.step.id, artifact, cached=cached)
             except TuneforgeError as error:
                 self._fail(planned.step.id, error)
-                continue
-            self._done(planned.step.id, artifact, cached=cached)
         if self._failures:
             raise self._failures[0]
 
@@ -120,7 +119,7 @@ class Executor:
     def _run(self, planned: PlannedStep) -> Artifact:
         step, workspace = planned.step, self._workspace
         if step.id in self._forced:
-            discard(workspace.run_path(step.id, planned.key))
+            self._forget_run(step.id, planned.key)
         self._log.emit(
             "step_started",
             step=step.id,
@@ -168,6 +167,18 @@ class Executor:
         self._result.warnings += [(step.id, message) for message in report.warnings]
         return artifact
 
+    def _forget_run(self, step: str, key: str) -> None:
+        """Delete the run folder of a forced step: a finished run would be taken as it is."""
+        from tuneforge.runs import status
+
+        folder = self._workspace.run_path(step, key)
+        if folder.exists() and status(folder).alive:
+            raise UsageError(
+                f"{step}: a worker is running it, so it cannot be forced",
+                f"build without --force to follow it, or stop it: tuneforge stop {folder}",
+            )
+        discard(folder)
+
     def _done(self, step: str, artifact: Artifact, *, cached: bool) -> None:
         self._result.artifacts[step] = artifact
         self._log.emit(
@@ -192,12 +203,14 @@ class Executor:
         """Say in the workspace and the store which artifacts are current."""
         known = self._workspace.state(self._loaded.path)
         now = {step: artifact.key for step, artifact in self._result.artifacts.items()}
-        self._workspace.save_state(self._loaded.path, known | now)
         try:
+            self._workspace.save_state(self._loaded.path, known | now)
             publish(self._workspace, self._result.artifacts)
         except TuneforgeError as error:
             # The store is derived: what was built stands, and the next build publishes it.
             self._log.emit("warning", step="", message=f"not shown in SQL yet: {error.message}")
+        except OSError as error:
+            raise as_user_error("build", error, self._workspace.root) or error from error
 
     def _gate(self, name: str, artifact: Artifact) -> None:
         for gate in check_gates(name, self._loaded.spec.evaluate[name].gate, artifact.path):
