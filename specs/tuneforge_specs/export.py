@@ -41,6 +41,7 @@ class AdapterExport(ExportBase):
 
     model: Name = Field(description="A train step with an adapter.")
     format: Literal["adapter"]
+    gguf: bool = Field(False, description="Write the adapter as GGUF for llama.cpp, too.")
 
 
 class OllamaExport(ExportBase):

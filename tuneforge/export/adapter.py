@@ -22,7 +22,7 @@ STEM = "adapter_model"
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
-def export(job: Job, _settings: AdapterExport) -> Report:
+def export(job: Job, settings: AdapterExport) -> Report:
     """Ship the adapter with its base's name and `serve.md`, and check it."""
     source = job.model.path
     config = adapter_config(job.model)
@@ -38,8 +38,26 @@ def export(job: Job, _settings: AdapterExport) -> Report:
     report = Report()
     _check(job, config, report)
     report.notes += limits(config)
-    (job.out / "serve.md").write_text(serve(job, config), "utf-8")
+    if settings.gguf:
+        _write_gguf(job, config, report)
+    text = serve(job, config, f"{job.name}-lora.gguf" if settings.gguf else "")
+    (job.out / "serve.md").write_text(text, "utf-8")
     return report
+
+
+def _write_gguf(job: Job, config: dict[str, Any], report: Report) -> None:
+    """Write the adapter as GGUF, too; its tensors are in the order of the base's GGUF file."""
+    from tuneforge.export.gguf.lora import write_lora
+    from tuneforge.export.verify.lora import check_lora
+
+    if job.base_model is None:
+        raise UsageError(
+            "gguf = true needs the base's config.json beside the adapter", "export from a build"
+        )
+    base = job.base_model.config
+    path = job.out / f"{job.name}-lora.gguf"
+    with open_weights(job.model.path, STEM) as weights:
+        check_lora(path, base, write_lora(path, job.name, config, base, weights), weights, report)
 
 
 def adapter_config(model: ModelFolder) -> dict[str, Any]:
@@ -118,12 +136,15 @@ def limits(config: dict[str, Any]) -> list[str]:
     return notes
 
 
-def serve(job: Job, config: dict[str, Any]) -> str:
+def serve(job: Job, config: dict[str, Any], gguf: str = "") -> str:
     """Return serve.md: the commands that serve the adapter."""
     base = config["base_model_name_or_path"]
     rank = next((r for r in VLLM_RANKS if r >= rank_of(config)), VLLM_RANKS[-1])
     notes = "".join(f"- {note}\n" for note in limits(config))
     warning = f"\n## Not with vLLM\n\n{notes}" if notes else ""
+    llama_cpp = (
+        f"\n## llama.cpp\n\n```sh\nllama-server -m BASE.gguf --lora {gguf}\n```\n" if gguf else ""
+    )
     return f"""# Serving {job.name}
 
 A LoRA adapter of rank {rank_of(config)} for `{base}`. One server holds the base once and any number
@@ -159,4 +180,4 @@ model = PeftModel.from_pretrained(
     AutoModelForCausalLM.from_pretrained("{base}"), "PATH/TO/THIS/FOLDER"
 )
 ```
-{warning}"""
+{llama_cpp}{warning}"""

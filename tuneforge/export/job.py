@@ -29,8 +29,9 @@ class Trained:
 class Job:
     """One export: from ``model`` (a folder of weights or of an adapter) into ``out``.
 
-    ``linkable`` says that the model's files are the workspace's own, so that hard links are safe.
-    ``run_probe`` runs the verification worker.
+    ``base`` and ``base_model`` are the base's name and folder where they are known. ``linkable``
+    says that the model's files are the workspace's own, so that hard links are safe. ``run_probe``
+    runs the verification worker.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Job:
     run_probe: Runner
     linkable: bool = False
     base: str = ""
+    base_model: ModelFolder | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -63,6 +63,7 @@ def _job(context: StepContext, found: "Lineage") -> "Job":
         # Files reached through a link belong to someone else: they must not become read-only.
         linkable=not folder.is_symlink(),
         base=str(read_json(base / "base.json").get("id", "")),
+        base_model=ModelFolder(base / "model"),
     )
 
 

@@ -100,3 +100,52 @@ def test_other_methods_are_refused(job):
     change(job, peft_type="IA3")
     with pytest.raises(UsageError, match="IA3"):
         export(job, SETTINGS)
+
+
+def with_gguf(job, tmp_path, **base):
+    from dataclasses import replace
+
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "hidden_size": 64,
+        "head_dim": 16,
+    } | base
+    folder = tmp_path / "base"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    settings = AdapterExport(format="adapter", model="triage", gguf=True)
+    return export(replace(job, base_model=ModelFolder(folder)), settings)
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"use_rslora": True}, {"alpha_pattern": {"v_proj": 3}, "lora_alpha": 10}]
+)
+def test_gguf_adapter_has_the_same_deltas(job, tmp_path, values):
+    from gguf import GGUFReader
+
+    change(job, **values)
+    report = with_gguf(job, tmp_path)
+    assert not report.failed, report.failed
+    assert "deltas" in {check.name for check in report.checks}
+    reader = GGUFReader(job.out / "triage-lora.gguf")
+    assert reader.fields["general.type"].contents() == "adapter"
+    names = {tensor.name for tensor in reader.tensors}
+    assert {"blk.0.attn_q.weight.lora_a", "blk.1.attn_v.weight.lora_b"} <= names
+    assert "--lora triage-lora.gguf" in (job.out / "serve.md").read_text("utf-8")
+
+
+def test_gguf_adapter_in_the_wrong_order_fails(job, tmp_path, monkeypatch):
+    from tuneforge.export.gguf.architectures import llama
+
+    monkeypatch.setattr(llama, "interleave_halves", lambda rows, _width: rows)
+    report = with_gguf(job, tmp_path)
+    assert {check.name for check in report.failed} == {"deltas"}
+
+
+def test_dora_is_no_gguf_adapter(job, tmp_path):
+    change(job, use_dora=True)
+    with pytest.raises(UsageError, match="use_dora"):
+        with_gguf(job, tmp_path)
