@@ -36,17 +36,18 @@ def overlaps(
     from tuneforge_datastore.dedup import kernels
 
     reference = read(against)
-    total = kernels.count_grams(reference, len(against), ngram, reference.longest())
+    reader = kernels.Reader.of(reference.longest())
+    total = kernels.count_grams(reference, len(against), ngram, reader)
     if total == 0:
         return []
     capacity = 1 << (2 * total).bit_length()
     table = np.full((capacity, 3), -1, np.int64)
-    kernels.index_grams(reference, len(against), ngram, reference.longest(), table)
+    kernels.index_grams(reference, len(against), ngram, reader, table)
 
     held = read(texts)
+    reader = kernels.Reader.of(held.longest())
     hits = np.empty((len(texts), 2), np.int64)
-    kernels.match_all(held, ngram, held.longest(), table, hits)
-    word_hashes, gram_hashes = np.empty((2, held.longest()), np.uint64)
+    kernels.match_all(held, ngram, reader, table, hits)
     found = []
     for index in np.flatnonzero(hits[:, 0] >= 0).tolist():
         mine = words(texts[index].as_py())
@@ -58,9 +59,7 @@ def overlaps(
                 found.append(Overlap(index, owner, join(run)))
                 break
             # Two different runs of words with one hash: look on behind it.
-            start, entry = kernels.match(
-                held, index, start + 1, ngram, word_hashes, gram_hashes, table
-            )
+            start, entry = kernels.match(held, index, start + 1, ngram, reader, table)
     return found
 
 

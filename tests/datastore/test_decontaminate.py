@@ -58,8 +58,8 @@ def test_equal_hashes_of_different_words_are_not_an_overlap(
 
     index = kernels.index_grams
 
-    def misled(texts, rows, ngram, scratch, table):
-        index(texts, rows, ngram, scratch, table)
+    def misled(texts, rows, ngram, reader, table):
+        index(texts, rows, ngram, reader, table)
         table[table[:, 1] >= 0, 2] += 1  # every entry names the word after the right one
 
     monkeypatch.setattr(kernels, "index_grams", misled)

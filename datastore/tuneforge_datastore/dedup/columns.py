@@ -25,27 +25,32 @@ class Texts(NamedTuple):
     classes: NDArray[np.uint8]
 
     def longest(self) -> int:
-        """Give the most words that any row can have."""
+        """Give the most bytes that any row has."""
         longest = int(np.diff(self.offsets).max(initial=0))
-        return max(longest, int(np.diff(self.folded_offsets).max(initial=0))) // 2 + 1
+        return max(longest, int(np.diff(self.folded_offsets).max(initial=0)))
 
 
 def read(texts: "pa.Array | pa.ChunkedArray") -> Texts:
-    """Read a string column without copying ASCII text; null counts as empty."""
+    """Read a string column, copying only what must be folded; null counts as empty."""
     import pyarrow as pa
     import pyarrow.compute as pc
+
+    from tuneforge_datastore.dedup import kernels
 
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.cast(pa.large_string()).combine_chunks()
     if texts.null_count:
         texts = pc.fill_null(texts, "")
     data, offsets = _buffers(texts)
+    classes = character_classes()
+    unfolded = np.empty(len(texts), np.bool_)
+    kernels.find_unfolded(data, offsets, classes, unfolded)
+    rows = np.flatnonzero(unfolded)
     place = np.full(len(texts), -1, np.int32)
-    foreign = np.flatnonzero(~pc.string_is_ascii(texts).to_numpy(zero_copy_only=False))
-    place[foreign] = np.arange(len(foreign), dtype=np.int32)
-    values = (normalise(text) for text in texts.take(pa.array(foreign)).to_pylist())
-    folded = pa.array(values, pa.large_string(), size=len(foreign))
-    return Texts(data, offsets, *_buffers(folded), place, character_classes())
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    values = (normalise(text) for text in texts.take(pa.array(rows)).to_pylist())
+    folded = pa.array(values, pa.large_string(), size=len(rows))
+    return Texts(data, offsets, *_buffers(folded), place, classes)
 
 
 def _buffers(texts: "pa.Array") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -11,9 +11,18 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numba as nb
 import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from tuneforge_datastore.dedup.shingles import IDEOGRAPHS_END, SINGLE, TABLE_SIZE, WORD
+from tuneforge_datastore.dedup.shingles import (
+    IDEOGRAPHS_END,
+    KIND,
+    SINGLE,
+    TABLE_SIZE,
+    UNSTABLE,
+    WORD,
+)
 
 Array = Any
 F = TypeVar("F", bound=Callable[..., object])
@@ -22,9 +31,19 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _SHORT = np.uint64(0xD6E8FEB86659FD93)
+# A word that is one character of an unspaced script.
+_ALONE = np.uint64(0xA0761D6478BD642F)
 _TAG = np.uint64(0xFFFFFFFF00000000)
 _NEWEST = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_LANES = 64
+_LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
+_HIGH_BITS = np.uint64(0x8080808080808080)
+_GATHER = np.uint64(0x0102040810204080)
+# Bytes of a text that are read: memory stays bounded on a text of hundreds of megabytes.
+LONGEST = 1 << 22
+# Rows, and shingles of each at most, that are kept for comparing: 4 MiB.
+RECENT, WIDEST = 1024, 512
 
 
 def kernel(function: F) -> F:
@@ -38,6 +57,16 @@ def inlined(function: F) -> F:
     return cast("F", compile_(function))
 
 
+@intrinsic
+def _trailing_zeros(_context: Any, bits: Any) -> Any:
+    """Count the zero bits below the lowest set bit."""
+
+    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return nb.uint64(bits), generate
+
+
 @inlined
 def _mix(x: Any) -> Any:
     """Mix 64 bits (the finaliser of SplitMix64, Steele et al. 2014)."""
@@ -47,11 +76,9 @@ def _mix(x: Any) -> Any:
 
 
 @inlined
-def _character(data: Array, at: int, end: int) -> Any:
-    """Decode the UTF-8 character at ``at``, ASCII in lower case; give its code and width."""
+def _decode(data: Array, at: int, end: int) -> Any:
+    """Decode the character of several bytes at ``at``; give its code and its width."""
     code = np.int64(data[at])
-    if code < 0x80:
-        return (code + 32 if 65 <= code <= 90 else code), 1
     if code >= 0xF0:
         width, code = 4, code & 0x07
     elif code >= 0xE0:
@@ -71,44 +98,168 @@ def _class(code: Any, classes: Array) -> Any:
     return np.int64(SINGLE) if code < IDEOGRAPHS_END else np.int64(0)
 
 
-@kernel
-def hash_words(data: Array, start: int, end: int, classes: Array, out: Array) -> int:
-    """Write the hash of each word of ``data[start:end]`` to ``out``; return how many.
+@inlined
+def _is_ascii(data: Array, start: int, end: int) -> bool:
+    together = np.uint8(0)
+    for at in range(start, end):
+        together |= data[at]
+    return together < 128
 
-    ``out`` holds at least (end - start) // 2 + 1 values. Three characters are mixed at a time.
+
+@kernel
+def needs_folding(data: Array, start: int, end: int, classes: Array) -> bool:
+    """Say whether a text has characters whose folding is more than ASCII lower case."""
+    if _is_ascii(data, start, end):
+        return False
+    at = start
+    while at < end:
+        width = 1
+        if data[at] >= 128:
+            code, width = _decode(data, at, end)
+            if (_class(code, classes) & UNSTABLE) or code >= TABLE_SIZE:
+                return True
+        at += width
+    return False
+
+
+@kernel
+def find_unfolded(data: Array, offsets: Array, classes: Array, found: Array) -> None:
+    """Set ``found[i]`` where row i needs folding."""
+    for row in range(found.shape[0]):
+        found[row] = needs_folding(data, offsets[row], offsets[row + 1], classes)
+
+
+class Reader(NamedTuple):
+    """What one row is read into: bytes in lower case, where words are, their hashes, their runs."""
+
+    lower: NDArray[np.uint8]
+    eights: NDArray[np.uint64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    words: NDArray[np.uint64]
+    runs: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, longest: int) -> "Reader":
+        """Make room for rows of ``longest`` bytes."""
+        longest = min(longest, LONGEST)
+        lower = np.zeros((longest // 64 + 2) * 64, np.uint8)
+        places = [np.empty(longest // 2 + 2, np.int64) for _ in range(2)]
+        hashes = [np.empty(longest // 2 + 2, np.uint64) for _ in range(2)]
+        return cls(lower, lower.view(np.uint64), *places, *hashes)
+
+
+@inlined
+def _finish(state: Any, rest: Any, size: Any) -> Any:
+    """Give the hash of a word of ``size`` bytes: whole eights are in ``state``, others ``rest``."""
+    return _mix(state ^ rest ^ (np.uint64(size) << np.uint64(56)))
+
+
+@inlined
+def _eight(state: Any, pack: Any) -> Any:
+    state = (state ^ pack) * _MULTIPLIER
+    return state ^ (state >> np.uint64(29))
+
+
+@kernel
+def _ascii_words(data: Array, start: int, end: int, reader: Array) -> int:
+    """Hash the words of an ASCII text without a branch for each character.
+
+    Letters and digits become bits; where the bits change, words start and end.
     """
+    length = end - start
+    lower = reader.lower
+    for i in range(length):
+        byte = data[start + i]
+        letter = np.uint8(byte | np.uint8(32))
+        is_letter = np.uint8(letter - np.uint8(97)) < np.uint8(26)
+        is_digit = np.uint8(byte - np.uint8(48)) < np.uint8(10)
+        lower[i] = letter if is_letter else (byte if is_digit else np.uint8(0))
+    blocks = length // 64 + 1
+    lower[length : blocks * 64] = 0
+    first = last = 0
+    carry = np.uint64(0)
+    for block in range(blocks):
+        bits = np.uint64(0)
+        for k in range(8):
+            # Bit 7 of each byte of ``marks`` says that the byte is not 0; the product gathers them.
+            eight = reader.eights[block * 8 + k]
+            marks = (eight | (eight + _LOW_BITS)) & _HIGH_BITS
+            gathered = ((marks >> np.uint64(7)) * _GATHER) >> np.uint64(56)
+            bits |= gathered << np.uint64(8 * k)
+        before = (bits << np.uint64(1)) | carry
+        carry = bits >> np.uint64(63)
+        changes = bits & ~before
+        while changes:
+            reader.starts[first] = block * 64 + np.int64(_trailing_zeros(changes))
+            first += 1
+            changes &= changes - np.uint64(1)
+        changes = before & ~bits
+        while changes:
+            reader.ends[last] = block * 64 + np.int64(_trailing_zeros(changes))
+            last += 1
+            changes &= changes - np.uint64(1)
+    for word in range(last):
+        at = reader.starts[word]
+        size = reader.ends[word] - at
+        shift = np.uint64((at & 7) * 8)
+        place = at >> 3
+        left = size
+        state = np.uint64(0)
+        while True:
+            # Eight bytes from any place, out of two aligned eights.
+            high = (reader.eights[place + 1] << (np.uint64(63) - shift)) << np.uint64(1)
+            pack = (reader.eights[place] >> shift) | high
+            if left < 8:
+                break
+            state = _eight(state, pack)
+            left -= 8
+            place += 1
+        rest = pack & ((np.uint64(1) << np.uint64(8 * left)) - np.uint64(1))
+        reader.words[word] = _finish(state, rest, size)
+    return last
+
+
+@kernel
+def _any_words(data: Array, start: int, end: int, classes: Array, reader: Array) -> int:
+    """Hash the words of any text, character by character; equal words hash as in ASCII texts."""
     count = 0
     state = np.uint64(0)
     pack = np.uint64(0)
-    size = np.uint64(0)
+    size = 0
     at = start
     while at < end:
-        code, width = _character(data, at, end)
-        at += width
-        kind = _class(code, classes)
+        code, width = np.int64(data[at]), 1
+        if code >= 128:
+            code, width = _decode(data, at, end)
+        elif 65 <= code <= 90:
+            code += 32
+        kind = _class(code, classes) & KIND
         if kind == WORD:
-            pack = (pack << np.uint64(21)) | np.uint64(code)
-            size += np.uint64(1)
-            if size % np.uint64(3) == 0:
-                state = (state ^ pack) * _MULTIPLIER
-                state ^= state >> np.uint64(29)
-                pack = np.uint64(0)
-            continue
-        if size > 0:
-            out[count] = _mix(state ^ pack ^ (size << np.uint64(56)))
+            for k in range(width):
+                byte = np.uint64(data[at + k]) if width > 1 else np.uint64(code)
+                pack |= byte << np.uint64(8 * (size & 7))
+                size += 1
+                if size & 7 == 0:
+                    state = _eight(state, pack)
+                    pack = np.uint64(0)
+        elif size > 0:
+            reader.words[count] = _finish(state, pack, size)
             count += 1
-            state = pack = size = np.uint64(0)
+            state = pack = np.uint64(0)
+            size = 0
         if kind == SINGLE:
-            out[count] = _mix(np.uint64(code) ^ (np.uint64(1) << np.uint64(56)))
+            reader.words[count] = _mix(np.uint64(code) ^ _ALONE)
             count += 1
+        at += width
     if size > 0:
-        out[count] = _mix(state ^ pack ^ (size << np.uint64(56)))
+        reader.words[count] = _finish(state, pack, size)
         count += 1
     return count
 
 
 @kernel
-def hash_runs(words: Array, count: int, ngram: int, out: Array) -> int:
+def _hash_runs(words: Array, count: int, ngram: int, out: Array) -> int:
     """Write the hash of each run of ``ngram`` words to ``out``; return how many.
 
     A polynomial rolling hash: the cost does not grow with ``ngram``. Fewer words make one run.
@@ -133,16 +284,21 @@ def hash_runs(words: Array, count: int, ngram: int, out: Array) -> int:
 
 
 @kernel
-def row_runs(texts: Array, row: int, ngram: int, words: Array, out: Array) -> int:
-    """Write the hashes of one row's runs of words to ``out``; return how many, repeats included."""
+def row_runs(texts: Array, row: int, ngram: int, reader: Array) -> int:
+    """Hash one row's runs of words into ``reader.runs``; return how many, repeats included."""
     at = texts.place[row]
     if at >= 0:
         start, end = texts.folded_offsets[at], texts.folded_offsets[at + 1]
-        count = hash_words(texts.folded, start, end, texts.classes, words)
+        end = min(end, start + LONGEST)
+        count = _any_words(texts.folded, start, end, texts.classes, reader)
     else:
         start, end = texts.offsets[row], texts.offsets[row + 1]
-        count = hash_words(texts.data, start, end, texts.classes, words)
-    return hash_runs(words, count, ngram, out)
+        end = min(end, start + LONGEST)
+        if _is_ascii(texts.data, start, end):
+            count = _ascii_words(texts.data, start, end, reader)
+        else:
+            count = _any_words(texts.data, start, end, texts.classes, reader)
+    return _hash_runs(reader.words, count, ngram, reader.runs)
 
 
 @kernel
@@ -150,10 +306,10 @@ def band_keys(
     texts: Array,
     first: int,
     ngram: int,
-    scratch: int,
     multipliers: Array,
     increments: Array,
     rows: int,
+    reader: Array,
     keys: Array,
     filled: Array,
 ) -> None:
@@ -162,14 +318,16 @@ def band_keys(
     MinHash as datasketch defines it (the least value of each of many hash functions over the
     shingles), with multiply-add functions modulo 2^32 that the compiler turns into SIMD.
     """
-    words = np.empty(scratch, np.uint64)
-    wide = np.empty(scratch, np.uint64)
-    narrow = np.empty(scratch, np.uint32)
+    narrow = np.empty(reader.runs.shape[0] + _LANES, np.uint32)
     for r in range(keys.shape[0]):
-        count = row_runs(texts, first + r, ngram, words, wide)
+        count = row_runs(texts, first + r, ngram, reader)
         filled[r] = count > 0
         for s in range(count):
-            narrow[s] = np.uint32(wide[s] >> np.uint64(32))
+            narrow[s] = np.uint32(reader.runs[s] >> np.uint64(32))
+        # Whole vectors only: a repeated shingle does not change the least value.
+        while filled[r] and count % _LANES:
+            narrow[count] = narrow[0]
+            count += 1
         for band in range(keys.shape[1]):
             key = np.uint64(band)
             for p in range(band * rows, band * rows + rows):
@@ -185,29 +343,39 @@ def band_keys(
 
 
 class Sets(NamedTuple):
-    """Two reusable hash sets and what a row is read into.
+    """The shingle sets of the row that is looked at, and of those it was compared with last.
 
-    A stamp tells the entries of the current set from older ones, so that no set is ever cleared.
-    ``state`` is [row in the first set or -1, its size, stamp of the second set].
+    A stamp tells the entries of the current hash set from older ones, so that none is cleared.
+    ``state`` is [row in ``mine``, its size, last stamp of ``theirs``]. ``recent`` holds the
+    distinct shingles of row ``recent_rows[i]``: rows that share boilerplate are compared with the
+    same rows again and again.
     """
 
-    words: NDArray[np.uint64]
-    runs: NDArray[np.uint64]
+    reader: Reader
     mine: NDArray[np.uint64]
     my_stamps: NDArray[np.int64]
     theirs: NDArray[np.uint64]
     their_stamps: NDArray[np.int64]
     state: NDArray[np.int64]
+    recent: NDArray[np.uint64]
+    recent_rows: NDArray[np.int64]
+    recent_sizes: NDArray[np.int64]
 
     @classmethod
     def holding(cls, longest: int) -> "Sets":
-        """Make sets for rows of at most ``longest`` words, at most half full."""
-        capacity = 1 << (2 * longest).bit_length()
-        tables = [np.empty(capacity, np.uint64) for _ in range(2)]
-        stamps = [np.full(capacity, -1, np.int64) for _ in range(2)]
-        words, runs = np.empty(longest, np.uint64), np.empty(longest, np.uint64)
-        state = np.array([-1, 0, 0])
-        return cls(words, runs, tables[0], stamps[0], tables[1], stamps[1], state)
+        """Make sets for rows of at most ``longest`` bytes, at most half full."""
+        capacity = 1 << min(longest, LONGEST).bit_length()
+        return cls(
+            reader=Reader.of(longest),
+            mine=np.empty(capacity, np.uint64),
+            my_stamps=np.full(capacity, -1, np.int64),
+            theirs=np.empty(capacity, np.uint64),
+            their_stamps=np.full(capacity, -1, np.int64),
+            state=np.array([-1, 0, 0]),
+            recent=np.empty((RECENT, WIDEST), np.uint64),
+            recent_rows=np.full(RECENT, -1, np.int64),
+            recent_sizes=np.empty(RECENT, np.int64),
+        )
 
 
 @inlined
@@ -221,36 +389,66 @@ def _place(table: Array, stamps: Array, stamp: int, value: Any) -> Any:
 
 
 @kernel
-def similarity(texts: Array, row: int, other: int, ngram: int, sets: Array) -> float:
-    """Divide the shingles that both rows have by those that either has.
+def _distinct(
+    texts: Array, row: int, ngram: int, sets: Array, table: Array, stamps: Array, stamp: int
+) -> int:
+    """Put the shingles of a row into a hash set; leave each once in the reader, and count them."""
+    size = 0
+    for s in range(row_runs(texts, row, ngram, sets.reader)):
+        value = sets.reader.runs[s]
+        at = _place(table, stamps, stamp, value)
+        if stamps[at] != stamp:
+            table[at] = value
+            stamps[at] = stamp
+            sets.reader.runs[size] = value
+            size += 1
+    return size
+
+
+@kernel
+def _jaccard(mine: Array, stamps: Array, row: int, size: int, theirs: Array, least: float) -> float:
+    """Compare the hash set ``mine`` with distinct shingles; 0 as soon as ``least`` is out of reach.
+
+    Both ends are read in turns, since boilerplate is mostly at one of them.
+    """
+    other = theirs.shape[0]
+    # J >= least needs shared >= least / (1 + least) * (size + other); one is left for rounding.
+    missing = other - int(least / (1.0 + least) * (size + other)) + 1
+    shared = 0
+    for s in range(other):
+        value = theirs[s // 2] if s % 2 == 0 else theirs[other - 1 - s // 2]
+        if stamps[_place(mine, stamps, row, value)] == row:
+            shared += 1
+        else:
+            missing -= 1
+            if missing < 0:
+                return 0.0
+    return float(shared / (size + other - shared))
+
+
+@kernel
+def similarity(texts: Array, row: int, other: int, ngram: int, least: float, sets: Array) -> float:
+    """Divide the shingles that both rows have by those that either has; 0 if below ``least``.
 
     The set of ``row`` is kept for the next call with the same row.
     """
     if sets.state[0] != row:
-        size = 0
-        for s in range(row_runs(texts, row, ngram, sets.words, sets.runs)):
-            at = _place(sets.mine, sets.my_stamps, row, sets.runs[s])
-            if sets.my_stamps[at] != row:
-                sets.mine[at] = sets.runs[s]
-                sets.my_stamps[at] = row
-                size += 1
+        sets.state[1] = _distinct(texts, row, ngram, sets, sets.mine, sets.my_stamps, row)
         sets.state[0] = row
-        sets.state[1] = size
-    sets.state[2] += 1
-    stamp = sets.state[2]
-    shared = 0
-    either = sets.state[1]
-    for s in range(row_runs(texts, other, ngram, sets.words, sets.runs)):
-        value = sets.runs[s]
-        at = _place(sets.theirs, sets.their_stamps, stamp, value)
-        if sets.their_stamps[at] != stamp:
-            sets.theirs[at] = value
-            sets.their_stamps[at] = stamp
-            if sets.my_stamps[_place(sets.mine, sets.my_stamps, row, value)] == row:
-                shared += 1
-            else:
-                either += 1
-    return float(shared / either)
+    slot = other % sets.recent_rows.shape[0]
+    if sets.recent_rows[slot] != other:
+        sets.state[2] += 1
+        size = _distinct(texts, other, ngram, sets, sets.theirs, sets.their_stamps, sets.state[2])
+        if size > sets.recent.shape[1]:
+            theirs = sets.reader.runs[:size]
+            alike = _jaccard(sets.mine, sets.my_stamps, row, sets.state[1], theirs, least)
+            return alike if alike >= least else 0.0
+        sets.recent[slot, :size] = sets.reader.runs[:size]
+        sets.recent_rows[slot] = other
+        sets.recent_sizes[slot] = size
+    theirs = sets.recent[slot, : sets.recent_sizes[slot]]
+    alike = _jaccard(sets.mine, sets.my_stamps, row, sets.state[1], theirs, least)
+    return alike if alike >= least else 0.0
 
 
 class Buckets(NamedTuple):
@@ -260,6 +458,7 @@ class Buckets(NamedTuple):
     older: NDArray[np.int32]
     seen: NDArray[np.int32]
     places: NDArray[np.int64]
+    first: NDArray[np.uint64]
 
     @classmethod
     def holding(cls, rows: int, bands: int) -> "Buckets":
@@ -269,30 +468,43 @@ class Buckets(NamedTuple):
             np.empty((rows, bands), np.int32),
             np.full(rows, -1, np.int32),
             np.empty(bands, np.int64),
+            np.empty(bands, np.uint64),
         )
 
 
 @inlined
-def newest(buckets: Array, band: int, key: Any) -> Any:
+def _approach(buckets: Array, keys: Array) -> None:
+    """Read the entry where each band's bucket should be: all at once, as each is a cache miss."""
+    size = np.uint64(buckets.entries.shape[1])
+    for band in range(keys.shape[0]):
+        at = np.int64(((keys[band] >> _HALF) * size) >> _HALF)
+        buckets.places[band] = at
+        buckets.first[band] = buckets.entries[band, at]
+
+
+@inlined
+def _newest(buckets: Array, band: int, key: Any) -> Any:
     """Find the newest row in the bucket of ``key``, -1 if it is empty; remember its place."""
-    size = buckets.entries.shape[1]
     tag = (key << _HALF) & _TAG
-    at = np.int64(((key >> _HALF) * np.uint64(size)) >> _HALF)
-    entry = buckets.entries[band, at]
-    while entry != 0 and (entry & _TAG) != tag:
-        at = np.int64(at + 1 if at + 1 < size else 0)
-        entry = buckets.entries[band, at]
-    buckets.places[band] = at
+    entry = buckets.first[band]
+    if entry != 0 and (entry & _TAG) != tag:
+        at = buckets.places[band]
+        while entry != 0 and (entry & _TAG) != tag:
+            at = np.int64(at + 1 if at + 1 < buckets.entries.shape[1] else 0)
+            entry = buckets.entries[band, at]
+        buckets.places[band] = at
+        buckets.first[band] = entry
     return np.int64(entry & _NEWEST) - 1
 
 
 @kernel
-def insert(buckets: Array, row: int, keys: Array) -> None:
-    """Put a row into its buckets; ``newest`` has been called for each of them."""
+def _insert(buckets: Array, row: int, keys: Array) -> None:
+    """Put a row into its buckets; ``_newest`` has been called for each of them."""
     for band in range(keys.shape[0]):
-        at = buckets.places[band]
-        buckets.older[row, band] = np.int64(buckets.entries[band, at] & _NEWEST) - 1
-        buckets.entries[band, at] = ((keys[band] << _HALF) & _TAG) | np.uint64(row + 1)
+        buckets.older[row, band] = np.int64(buckets.first[band] & _NEWEST) - 1
+        buckets.entries[band, buckets.places[band]] = ((keys[band] << _HALF) & _TAG) | np.uint64(
+            row + 1
+        )
 
 
 @kernel
@@ -311,13 +523,14 @@ def _witness(
     Returns it (-1: none), the similarity, and whether a bucket held more than ``depth`` rows.
     """
     deep = False
+    _approach(buckets, keys)
     for band in range(keys.shape[0]):
-        other = newest(buckets, band, keys[band])
+        other = _newest(buckets, band, keys[band])
         steps = 0
         while other >= 0 and steps < depth:
             if buckets.seen[other] != row:
                 buckets.seen[other] = row
-                alike = similarity(texts, row, other, ngram, sets)
+                alike = similarity(texts, row, other, ngram, threshold, sets)
                 if alike >= threshold:
                     return other, alike, deep
             other = np.int64(buckets.older[other, band])
@@ -357,7 +570,7 @@ def keep_first(
             jaccard[row] = alike
             if other < 0:
                 bounded += deep
-                insert(buckets, row, keys[r])
+                _insert(buckets, row, keys[r])
     return bounded
 
 
@@ -382,14 +595,15 @@ def _join(
     parents: Array,
 ) -> bool:
     """Join ``row`` with all rows similar to it; True if one of them has the same shingles."""
+    _approach(buckets, keys)
     for band in range(keys.shape[0]):
-        other = newest(buckets, band, keys[band])
+        other = _newest(buckets, band, keys[band])
         steps = 0
         while other >= 0 and steps < depth:
             mine, theirs = _root(parents, np.int64(row)), _root(parents, other)
             if mine != theirs and buckets.seen[other] != row:
                 buckets.seen[other] = row
-                alike = similarity(texts, row, other, ngram, sets)
+                alike = similarity(texts, row, other, ngram, threshold, sets)
                 if alike >= threshold:
                     parents[max(mine, theirs)] = min(mine, theirs)
                 if alike == 1.0:
@@ -423,7 +637,7 @@ def connect(
         if filled[r] and not _join(
             texts, row, keys[r], ngram, threshold, depth, buckets, sets, parents
         ):
-            insert(buckets, row, keys[r])
+            _insert(buckets, row, keys[r])
 
 
 @inlined
@@ -437,51 +651,45 @@ def _find(table: Array, gram: Any) -> Any:
 
 
 @kernel
-def count_grams(texts: Array, rows: int, ngram: int, scratch: int) -> int:
+def count_grams(texts: Array, rows: int, ngram: int, reader: Array) -> int:
     """Count the n-grams of all rows."""
-    words = np.empty(scratch, np.uint64)
-    out = np.empty(scratch, np.uint64)
     total = 0
     for row in range(rows):
-        total += row_runs(texts, row, ngram, words, out)
+        total += row_runs(texts, row, ngram, reader)
     return total
 
 
 @kernel
-def index_grams(texts: Array, rows: int, ngram: int, scratch: int, table: Array) -> None:
+def index_grams(texts: Array, rows: int, ngram: int, reader: Array, table: Array) -> None:
     """Enter each n-gram once into ``table``: its hash, row and first word there."""
-    words = np.empty(scratch, np.uint64)
-    out = np.empty(scratch, np.uint64)
     for row in range(rows):
-        for s in range(row_runs(texts, row, ngram, words, out)):
-            at = _find(table, out[s])
+        for s in range(row_runs(texts, row, ngram, reader)):
+            at = _find(table, reader.runs[s])
             if table[at, 1] < 0:
-                table[at, 0] = np.int64(out[s])
+                table[at, 0] = np.int64(reader.runs[s])
                 table[at, 1] = row
                 table[at, 2] = s
 
 
 @kernel
 def match(
-    texts: Array, row: int, start: int, ngram: int, words: Array, out: Array, table: Array
+    texts: Array, row: int, start: int, ngram: int, reader: Array, table: Array
 ) -> tuple[int, int]:
     """Find the first n-gram of the row from word ``start`` on that is in the table.
 
     Returns its first word and the entry, or (-1, -1).
     """
-    for s in range(start, row_runs(texts, row, ngram, words, out)):
-        at = _find(table, out[s])
+    for s in range(start, row_runs(texts, row, ngram, reader)):
+        at = _find(table, reader.runs[s])
         if table[at, 1] >= 0:
             return s, at
     return -1, -1
 
 
 @kernel
-def match_all(texts: Array, ngram: int, scratch: int, table: Array, hits: Array) -> None:
+def match_all(texts: Array, ngram: int, reader: Array, table: Array, hits: Array) -> None:
     """Fill ``hits[row]`` with what ``match`` finds from the first word on."""
-    words = np.empty(scratch, np.uint64)
-    out = np.empty(scratch, np.uint64)
     for row in range(hits.shape[0]):
-        start, at = match(texts, row, 0, ngram, words, out, table)
+        start, at = match(texts, row, 0, ngram, reader, table)
         hits[row, 0] = start
         hits[row, 1] = at

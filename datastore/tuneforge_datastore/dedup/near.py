@@ -68,7 +68,7 @@ class _Search:
         self.sets = Sets.holding(self.longest)
 
     def _keys(self, first: int) -> tuple[int, Keys, Filled]:
-        from tuneforge_datastore.dedup.kernels import band_keys
+        from tuneforge_datastore.dedup.kernels import Reader, band_keys
 
         count = min(CHUNK, self.rows - first)
         keys = np.empty((count, self.bands.number), np.uint64)
@@ -77,10 +77,10 @@ class _Search:
             self.texts,
             first,
             self.ngram,
-            self.longest,
             self.multipliers,
             self.increments,
             self.bands.rows,
+            Reader.of(self.longest),
             keys,
             filled,
         )

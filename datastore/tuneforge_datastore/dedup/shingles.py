@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEPARATOR, WORD, SINGLE = 0, 1, 2
+KIND, UNSTABLE = 3, 4
 TABLE_SIZE = 0x20000
 IDEOGRAPHS_END = 0x40000
 
@@ -29,6 +30,8 @@ _UNSPACED = (
     (0xF900, 0xFAFF),
     (0x1B000, 0x1B16F),
 )
+# Conjoining letters, which Unicode's normal form joins to syllables.
+_JAMO = (0x1100, 0x11FF)
 
 
 def normalise(text: str) -> str:
@@ -40,14 +43,21 @@ def normalise(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def character_classes() -> NDArray[np.uint8]:
-    """Give the class of every code point below ``TABLE_SIZE``; above it are only ideographs."""
+    """Give the class of every code point below ``TABLE_SIZE``; above it are only ideographs.
+
+    ``UNSTABLE`` is set where normal form or case may change the character or join it with others.
+    """
     classes = np.zeros(TABLE_SIZE, dtype=np.uint8)
     for code in range(TABLE_SIZE):
-        if unicodedata.category(chr(code))[0] in "LNM":
-            classes[code] = WORD
+        character = chr(code)
+        category = unicodedata.category(character)[0]
+        classes[code] = WORD if category in "LNM" else SEPARATOR
+        if category == "M" or normalise(character) != character:
+            classes[code] |= UNSTABLE
     for first, last in _UNSPACED:
         block = classes[first : last + 1]
-        block[block == WORD] = SINGLE
+        block[(block & KIND) == WORD] += SINGLE - WORD
+    classes[_JAMO[0] : _JAMO[1] + 1] |= UNSTABLE
     return classes
 
 
@@ -59,7 +69,7 @@ def words(text: str) -> list[str]:
     for character in normalise(text).lower():
         code = ord(character)
         if code < TABLE_SIZE:
-            kind = classes[code]
+            kind = classes[code] & KIND
         else:
             kind = SINGLE if code < IDEOGRAPHS_END else SEPARATOR
         if kind == WORD:
@@ -78,7 +88,7 @@ def join(found: list[str]) -> str:
     text = ""
     for word in found:
         code = ord(word[-1])
-        unspaced = code >= TABLE_SIZE or character_classes()[code] == SINGLE
+        unspaced = code >= TABLE_SIZE or character_classes()[code] & KIND == SINGLE
         text += word if unspaced or not text else f" {word}"
     return text
 
