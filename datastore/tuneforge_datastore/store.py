@@ -91,7 +91,7 @@ def _replace(workspace: Path, catalog: Catalog) -> None:
             for statement, values in _statements(workspace.absolute(), catalog):
                 connection.execute(statement, values)
             connection.execute("COMMIT")
-    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+    except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
         raise EnvironmentMissing(
             f"{store} cannot be written: {error}", "make room on the disk, or rebuild"
         ) from error

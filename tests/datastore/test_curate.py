@@ -13,15 +13,24 @@ from tuneforge_specs.datasets import Dataset
 from tuneforge_specs.errors import DataError, UsageError
 
 Pairs = Callable[..., list[dict[str, str]]]
-WORDS = (
-    ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "seven", "wizards", "brew", "strong", "black", "tea"]
-)
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "lazy",
+    "dogs",
+    "while",
+    "wizards",
+    "brew",
+]
 
 
 def passage(seed: int, length: int = 40) -> str:
     numbers = ((seed * 7 + n * n, (seed * 31 + n) % 97) for n in range(length))
     return " ".join(f"{WORDS[pick % len(WORDS)]}{number}" for pick, number in numbers)
-    )
 
 
 def test_a_fraction_is_a_seeded_share(bench: Any, pairs: Pairs) -> None:
