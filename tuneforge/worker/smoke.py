@@ -31,7 +31,7 @@ def smoke(job: dict[str, Any], run: WorkerRun) -> None:
     source = Path(job["model"])
     torch.manual_seed(job["seed"])
     plain = shrink(json.loads((source / "config.json").read_text()))
-    config = AutoConfig.for_model(plain["model_type"], **plain)
+    config = AutoConfig.for_model(**plain)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     for path in sorted(source.iterdir()):
         if path.is_file() and not path.name.endswith(WEIGHTS):
