@@ -39,22 +39,21 @@ class Project:
         return self.folder / ".tuneforge"
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tuneforge", *words],
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            preexec_fn=self._pin if self.one_thread else None,
-        )
-
-    @staticmethod
-    def _pin() -> None:
-        # a build uses as many threads as it has cores
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        cores = os.sched_getaffinity(0)
+        # a build uses as many threads as it has cores, and a child has its parent's
+        os.sched_setaffinity(0, {min(cores)} if self.one_thread else cores)
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tuneforge", *words],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        finally:
+            os.sched_setaffinity(0, cores)
 
     def run(self, *words: str, code: int = 0) -> str:
         """Run one command; give what it said on both streams."""
@@ -94,3 +93,9 @@ def project(tmp_path: Path) -> Callable[..., Project]:
         return Project(tmp_path, one_thread)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_project() -> type[Project]:
+    """Take a folder that holds a spec.toml already."""
+    return Project

@@ -13,7 +13,7 @@ ARGS = "args = { max_steps = 2, micro_batch = 2, gradient_checkpointing = false 
 Make = Callable[[str], Any]
 
 
-def spec(source: str, *, corpus: str = "", template: str = "", rest: str = "") -> str:
+def spec(source: str, *, corpus: str = "", rest: str = "") -> str:
     return f"""
 spec = 1
 [build]
@@ -26,7 +26,7 @@ format = "text"
 [datasets.d]
 from = [{{ source = "data" }}]
 split = {{ eval = 0.1 }}
-template = {{ chat = "chatml", max_tokens = 1024, overflow = "truncate", {template} }}
+template = {{ chat = "chatml", max_tokens = 1024, overflow = "truncate" }}
 [base]
 #TINY
 corpus = ["corpus"]
