@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneforge.worker import gguf_model
+from tuneforge.worker import gguf_model, llama_cpp_reader
 
 if TYPE_CHECKING:
     from tuneforge.worker.run import WorkerRun
@@ -71,7 +71,31 @@ def measure(
             "token_ids": _token_ids(file, questions.texts),
         }
         del model
+        if llama_cpp_reader.available():
+            phase(f"{file.name}, llama.cpp")
+            seen = _by_llama_cpp(file, sequences, expected, questions)
+            result["files"][file.name]["llama_cpp"] = seen
     return result
+
+
+def _by_llama_cpp(
+    file: Path, sequences: list[list[int]], expected: list[Any], questions: Questions
+) -> dict[str, Any]:
+    """Return what llama.cpp computes for the same questions."""
+    import torch
+
+    longest = max(len(ids) for ids in sequences)
+    reader = llama_cpp_reader.LlamaCpp(file, longest, torch.get_num_threads())
+    comparison = Comparison()
+    for ids, logits in zip(sequences, expected, strict=True):
+        comparison.add(logits, reader.logits(ids))
+    seen = {
+        "logits": comparison.summary(),
+        "token_ids": [reader.token_ids(text) for text in questions.texts],
+        "stops": [reader.stops(index) for index in questions.terminators],
+    }
+    reader.close()
+    return seen
 
 
 def _load_source(folder: Path, dtype: Any) -> Any:

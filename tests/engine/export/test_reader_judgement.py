@@ -58,10 +58,10 @@ def test_a_source_that_does_not_stop_decides_nothing():
     assert "does not stop" in check.detail
 
 
-def ids(architecture, pre, found):
+def ids(architecture, pre, found, **seen):
     report = Report()
     metadata = {"general.architecture": architecture, "tokenizer.ggml.pre": pre}
-    judge_ids("x.gguf", metadata, {"a": [1], "b": [2]}, found, report)
+    judge_ids("x.gguf", metadata, {"a": [1], "b": [2]}, {"token_ids": found} | seen, report)
     return report
 
 
@@ -80,3 +80,18 @@ def test_an_unreadable_tokenizer_is_unverified():
     report = ids("llama", "gpt-2", "KeyError: x")
     assert not report.checks
     assert "KeyError: x" in report.unverified[0]
+
+
+def test_llama_cpp_decides_where_it_is_installed():
+    good, bad = [[1], [2]], [[1], [3]]
+    assert not ids("llama", "llama-bpe", bad, llama_cpp={"token_ids": good}).failed
+    report = ids("llama", "gpt-2", good, llama_cpp={"token_ids": bad})
+    assert [check.reader for check in report.failed] == ["llama.cpp"]
+
+
+def test_llama_cpp_that_runs_on_fails():
+    report = Report()
+    llama = {"logits": GOOD, "stops": [True, False]}
+    files = {"x.gguf": {"logits": GOOD, "generated": [[2]], "llama_cpp": llama}}
+    judge({"x.gguf": "f32"}, {"generated": [[2]], "files": files}, "float32", (2, 0), report)
+    assert [(check.name, check.reader) for check in report.failed] == [("end of turn", "llama.cpp")]

@@ -67,7 +67,7 @@ def verify_gguf(subject: Subject, probe: Probe | str, dtype: str = "float32") ->
     kinds = {path.name: kind for kind, path in subject.files.items()}
     judge(kinds, found, dtype, subject.terminators, report)
     for name, keys in metadata.items():
-        judge_ids(name, keys, texts, found["files"][name]["token_ids"], report)
+        judge_ids(name, keys, texts, found["files"][name], report)
     return report
 
 

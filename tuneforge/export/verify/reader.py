@@ -9,6 +9,8 @@ from tuneforge.export.verify.thresholds import within
 from tuneforge.export.verify.vocabulary import Metadata, describe
 
 READER = "transformers"
+LLAMA_CPP = "llama.cpp"
+LLAMA_CPP_ERROR = 0.03  # its f16 cache, and activations rounded to 8 bits beside quantised weights
 # Where transformers' GGUF tokenizer cuts as llama.cpp does: elsewhere it ignores
 # `tokenizer.ggml.pre` (its Llama always splits as GPT-2), so that differences are its own.
 FAITHFUL = frozenset({("llama", "gpt-2"), ("qwen2", "qwen2"), ("qwen3", "qwen2")})
@@ -29,6 +31,19 @@ def judge(
         report.add(
             "stops", file, READER, *_stops(found["generated"], seen["generated"], terminators)
         )
+        if "llama_cpp" in seen:
+            _judge_llama_cpp(file, kind, seen["llama_cpp"], dtype, report)
+
+
+def _judge_llama_cpp(
+    file: str, kind: str, seen: Mapping[str, Any], dtype: str, report: Report
+) -> None:
+    """Judge what llama.cpp itself computed; it stores keys and values as f16 unless told not to."""
+    report.measured[f"{file} (llama.cpp)"] = seen["logits"]
+    report.add("logits", file, LLAMA_CPP, *within(kind, seen["logits"], dtype, LLAMA_CPP_ERROR))
+    missed = seen["stops"].count(False)
+    detail = f"{missed} of {len(seen['stops'])} terminators do not end generation"
+    report.add("end of turn", file, LLAMA_CPP, not missed, detail)
 
 
 def _stops(
@@ -50,11 +65,15 @@ def judge_ids(
     file: str,
     metadata: Metadata,
     texts: Mapping[str, list[int]],
-    found: list[list[int]] | str,
+    seen: Mapping[str, Any],
     report: Report,
 ) -> None:
-    """Judge transformers' token ids where its GGUF tokenizer is faithful; else note what it saw."""
+    """Judge token ids: llama.cpp's where installed, transformers' where it follows the file."""
+    found, llama_cpp = seen["token_ids"], seen.get("llama_cpp", {}).get("token_ids")
     pair = (metadata["general.architecture"], metadata["tokenizer.ggml.pre"])
+    if llama_cpp is not None:
+        wrong = [text for (text, a), b in zip(texts.items(), llama_cpp, strict=True) if a != b]
+        report.add("token ids", file, LLAMA_CPP, not wrong, describe(wrong, len(texts)))
     if isinstance(found, str):
         reason = f"token ids by transformers: its GGUF tokenizer cannot read this model's ({found})"
         if reason not in report.unverified:

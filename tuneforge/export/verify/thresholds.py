@@ -30,10 +30,15 @@ THRESHOLDS = {
 BFLOAT16_ERROR = 0.05
 
 
-def within(kind: str, measured: dict[str, float], dtype: str) -> tuple[bool, str]:
-    """Return whether measured logits are within the type's threshold, and say the figures."""
+def within(
+    kind: str, measured: dict[str, float], dtype: str, reader_error: float = 0.0
+) -> tuple[bool, str]:
+    """Return whether measured logits are within the type's threshold, and say the figures.
+
+    ``reader_error`` is what the reader's own arithmetic may add.
+    """
     threshold = THRESHOLDS[kind]
-    slack = BFLOAT16_ERROR if dtype == "bfloat16" else 0.0
+    slack = reader_error + (BFLOAT16_ERROR if dtype == "bfloat16" else 0.0)
     largest = threshold.relative_error + slack
     least = min(threshold.clear_top1, 1.0 - slack)
     passed = measured["relative_error"] <= largest and measured["clear_top1"] >= least
