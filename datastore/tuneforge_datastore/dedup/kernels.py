@@ -57,7 +57,7 @@ def inlined(function: F) -> F:
     return cast("F", compile_(function))
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def _trailing_zeros(_context: Any, bits: Any) -> Any:
     """Count the zero bits below the lowest set bit."""
 
@@ -103,7 +103,7 @@ def _is_ascii(data: Array, start: int, end: int) -> bool:
     together = np.uint8(0)
     for at in range(start, end):
         together |= data[at]
-    return together < 128
+    return bool(together < 128)
 
 
 @kernel
@@ -144,9 +144,15 @@ class Reader(NamedTuple):
         """Make room for rows of ``longest`` bytes."""
         longest = min(longest, LONGEST)
         lower = np.zeros((longest // 64 + 2) * 64, np.uint8)
-        places = [np.empty(longest // 2 + 2, np.int64) for _ in range(2)]
-        hashes = [np.empty(longest // 2 + 2, np.uint64) for _ in range(2)]
-        return cls(lower, lower.view(np.uint64), *places, *hashes)
+        words = longest // 2 + 2
+        return cls(
+            lower=lower,
+            eights=lower.view(np.uint64),
+            starts=np.empty(words, np.int64),
+            ends=np.empty(words, np.int64),
+            words=np.empty(words, np.uint64),
+            runs=np.empty(words, np.uint64),
+        )
 
 
 @inlined
@@ -168,7 +174,8 @@ def _ascii_words(data: Array, start: int, end: int, reader: Array) -> int:
     Letters and digits become bits; where the bits change, words start and end.
     """
     length = end - start
-    lower = reader.lower
+    lower, eights = reader.lower, reader.eights
+    starts, ends, words = reader.starts, reader.ends, reader.words
     for i in range(length):
         byte = data[start + i]
         letter = np.uint8(byte | np.uint8(32))
@@ -183,7 +190,7 @@ def _ascii_words(data: Array, start: int, end: int, reader: Array) -> int:
         bits = np.uint64(0)
         for k in range(8):
             # Bit 7 of each byte of ``marks`` says that the byte is not 0; the product gathers them.
-            eight = reader.eights[block * 8 + k]
+            eight = eights[block * 8 + k]
             marks = (eight | (eight + _LOW_BITS)) & _HIGH_BITS
             gathered = ((marks >> np.uint64(7)) * _GATHER) >> np.uint64(56)
             bits |= gathered << np.uint64(8 * k)
@@ -191,38 +198,39 @@ def _ascii_words(data: Array, start: int, end: int, reader: Array) -> int:
         carry = bits >> np.uint64(63)
         changes = bits & ~before
         while changes:
-            reader.starts[first] = block * 64 + np.int64(_trailing_zeros(changes))
+            starts[first] = block * 64 + np.int64(_trailing_zeros(changes))
             first += 1
             changes &= changes - np.uint64(1)
         changes = before & ~bits
         while changes:
-            reader.ends[last] = block * 64 + np.int64(_trailing_zeros(changes))
+            ends[last] = block * 64 + np.int64(_trailing_zeros(changes))
             last += 1
             changes &= changes - np.uint64(1)
     for word in range(last):
-        at = reader.starts[word]
-        size = reader.ends[word] - at
+        at = starts[word]
+        size = ends[word] - at
         shift = np.uint64((at & 7) * 8)
         place = at >> 3
         left = size
         state = np.uint64(0)
         while True:
             # Eight bytes from any place, out of two aligned eights.
-            high = (reader.eights[place + 1] << (np.uint64(63) - shift)) << np.uint64(1)
-            pack = (reader.eights[place] >> shift) | high
+            high = (eights[place + 1] << (np.uint64(63) - shift)) << np.uint64(1)
+            pack = (eights[place] >> shift) | high
             if left < 8:
                 break
             state = _eight(state, pack)
             left -= 8
             place += 1
         rest = pack & ((np.uint64(1) << np.uint64(8 * left)) - np.uint64(1))
-        reader.words[word] = _finish(state, rest, size)
+        words[word] = _finish(state, rest, size)
     return last
 
 
 @kernel
 def _any_words(data: Array, start: int, end: int, classes: Array, reader: Array) -> int:
     """Hash the words of any text, character by character; equal words hash as in ASCII texts."""
+    words = reader.words
     count = 0
     state = np.uint64(0)
     pack = np.uint64(0)
@@ -244,16 +252,16 @@ def _any_words(data: Array, start: int, end: int, classes: Array, reader: Array)
                     state = _eight(state, pack)
                     pack = np.uint64(0)
         elif size > 0:
-            reader.words[count] = _finish(state, pack, size)
+            words[count] = _finish(state, pack, size)
             count += 1
             state = pack = np.uint64(0)
             size = 0
         if kind == SINGLE:
-            reader.words[count] = _mix(np.uint64(code) ^ _ALONE)
+            words[count] = _mix(np.uint64(code) ^ _ALONE)
             count += 1
         at += width
     if size > 0:
-        reader.words[count] = _finish(state, pack, size)
+        words[count] = _finish(state, pack, size)
         count += 1
     return count
 
@@ -318,12 +326,13 @@ def band_keys(
     MinHash as datasketch defines it (the least value of each of many hash functions over the
     shingles), with multiply-add functions modulo 2^32 that the compiler turns into SIMD.
     """
-    narrow = np.empty(reader.runs.shape[0] + _LANES, np.uint32)
+    runs = reader.runs
+    narrow = np.empty(runs.shape[0] + _LANES, np.uint32)
     for r in range(keys.shape[0]):
         count = row_runs(texts, first + r, ngram, reader)
         filled[r] = count > 0
         for s in range(count):
-            narrow[s] = np.uint32(reader.runs[s] >> np.uint64(32))
+            narrow[s] = np.uint32(runs[s] >> np.uint64(32))
         # Whole vectors only: a repeated shingle does not change the least value.
         while filled[r] and count % _LANES:
             narrow[count] = narrow[0]
@@ -394,13 +403,14 @@ def _distinct(
 ) -> int:
     """Put the shingles of a row into a hash set; leave each once in the reader, and count them."""
     size = 0
+    runs = sets.reader.runs
     for s in range(row_runs(texts, row, ngram, sets.reader)):
-        value = sets.reader.runs[s]
+        value = runs[s]
         at = _place(table, stamps, stamp, value)
         if stamps[at] != stamp:
             table[at] = value
             stamps[at] = stamp
-            sets.reader.runs[size] = value
+            runs[size] = value
             size += 1
     return size
 
@@ -475,36 +485,37 @@ class Buckets(NamedTuple):
 @inlined
 def _approach(buckets: Array, keys: Array) -> None:
     """Read the entry where each band's bucket should be: all at once, as each is a cache miss."""
-    size = np.uint64(buckets.entries.shape[1])
+    entries, places, first = buckets.entries, buckets.places, buckets.first
+    size = np.uint64(entries.shape[1])
     for band in range(keys.shape[0]):
         at = np.int64(((keys[band] >> _HALF) * size) >> _HALF)
-        buckets.places[band] = at
-        buckets.first[band] = buckets.entries[band, at]
+        places[band] = at
+        first[band] = entries[band, at]
 
 
 @inlined
-def _newest(buckets: Array, band: int, key: Any) -> Any:
+def _newest(entries: Array, places: Array, first: Array, band: int, key: Any) -> Any:
     """Find the newest row in the bucket of ``key``, -1 if it is empty; remember its place."""
     tag = (key << _HALF) & _TAG
-    entry = buckets.first[band]
+    entry = first[band]
     if entry != 0 and (entry & _TAG) != tag:
-        at = buckets.places[band]
+        at = places[band]
         while entry != 0 and (entry & _TAG) != tag:
-            at = np.int64(at + 1 if at + 1 < buckets.entries.shape[1] else 0)
-            entry = buckets.entries[band, at]
-        buckets.places[band] = at
-        buckets.first[band] = entry
+            at = np.int64(at + 1 if at + 1 < entries.shape[1] else 0)
+            entry = entries[band, at]
+        places[band] = at
+        first[band] = entry
     return np.int64(entry & _NEWEST) - 1
 
 
 @kernel
 def _insert(buckets: Array, row: int, keys: Array) -> None:
     """Put a row into its buckets; ``_newest`` has been called for each of them."""
+    entries, older = buckets.entries, buckets.older
+    places, first = buckets.places, buckets.first
     for band in range(keys.shape[0]):
-        buckets.older[row, band] = np.int64(buckets.first[band] & _NEWEST) - 1
-        buckets.entries[band, buckets.places[band]] = ((keys[band] << _HALF) & _TAG) | np.uint64(
-            row + 1
-        )
+        older[row, band] = np.int64(first[band] & _NEWEST) - 1
+        entries[band, places[band]] = ((keys[band] << _HALF) & _TAG) | np.uint64(row + 1)
 
 
 @kernel
@@ -524,16 +535,18 @@ def _witness(
     """
     deep = False
     _approach(buckets, keys)
+    entries, older, seen = buckets.entries, buckets.older, buckets.seen
+    places, newest = buckets.places, buckets.first
     for band in range(keys.shape[0]):
-        other = _newest(buckets, band, keys[band])
+        other = _newest(entries, places, newest, band, keys[band])
         steps = 0
         while other >= 0 and steps < depth:
-            if buckets.seen[other] != row:
-                buckets.seen[other] = row
+            if seen[other] != row:
+                seen[other] = row
                 alike = similarity(texts, row, other, ngram, threshold, sets)
                 if alike >= threshold:
                     return other, alike, deep
-            other = np.int64(buckets.older[other, band])
+            other = np.int64(older[other, band])
             steps += 1
         deep |= other >= 0
     return -1, 0.0, deep
@@ -596,19 +609,21 @@ def _join(
 ) -> bool:
     """Join ``row`` with all rows similar to it; True if one of them has the same shingles."""
     _approach(buckets, keys)
+    entries, older, seen = buckets.entries, buckets.older, buckets.seen
+    places, newest = buckets.places, buckets.first
     for band in range(keys.shape[0]):
-        other = _newest(buckets, band, keys[band])
+        other = _newest(entries, places, newest, band, keys[band])
         steps = 0
         while other >= 0 and steps < depth:
             mine, theirs = _root(parents, np.int64(row)), _root(parents, other)
-            if mine != theirs and buckets.seen[other] != row:
-                buckets.seen[other] = row
+            if mine != theirs and seen[other] != row:
+                seen[other] = row
                 alike = similarity(texts, row, other, ngram, threshold, sets)
                 if alike >= threshold:
                     parents[max(mine, theirs)] = min(mine, theirs)
                 if alike == 1.0:
                     return True
-            other = np.int64(buckets.older[other, band])
+            other = np.int64(older[other, band])
             steps += 1
     return False
 
@@ -662,11 +677,12 @@ def count_grams(texts: Array, rows: int, ngram: int, reader: Array) -> int:
 @kernel
 def index_grams(texts: Array, rows: int, ngram: int, reader: Array, table: Array) -> None:
     """Enter each n-gram once into ``table``: its hash, row and first word there."""
+    runs = reader.runs
     for row in range(rows):
         for s in range(row_runs(texts, row, ngram, reader)):
-            at = _find(table, reader.runs[s])
+            at = _find(table, runs[s])
             if table[at, 1] < 0:
-                table[at, 0] = np.int64(reader.runs[s])
+                table[at, 0] = np.int64(runs[s])
                 table[at, 1] = row
                 table[at, 2] = s
 
@@ -679,8 +695,9 @@ def match(
 
     Returns its first word and the entry, or (-1, -1).
     """
+    runs = reader.runs
     for s in range(start, row_runs(texts, row, ngram, reader)):
-        at = _find(table, reader.runs[s])
+        at = _find(table, runs[s])
         if table[at, 1] >= 0:
             return s, at
     return -1, -1
