@@ -6,7 +6,10 @@ from pydantic import Field
 
 from tuneforge_specs.model import Many, Model, Name
 
-GgufType = Literal["f32", "f16", "bf16", "q8_0", "q5_0", "q4_0"]
+GgufType = Literal[
+    "f32", "f16", "bf16", "q8_0", "q5_0", "q4_0",
+    "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "q3_k_m",
+]  # fmt: skip
 OllamaParameter = Literal[
     "temperature", "top_k", "top_p", "min_p", "num_ctx", "num_predict", "repeat_penalty", "seed"
 ]
@@ -32,7 +35,7 @@ class GgufExport(ExportBase):
 
     format: Literal["gguf"]
     types: Annotated[Many[GgufType], Field(min_length=1)] = Field(
-        ("q8_0",), description="Number formats; one file each."
+        ("q8_0",), description="Number formats; one file each. K-quants need tuneforge[llamacpp]."
     )
 
 

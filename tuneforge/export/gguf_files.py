@@ -7,6 +7,7 @@ from tuneforge_specs.export import GgufExport
 
 from tuneforge.digest import file_digest
 from tuneforge.export.gguf.export import plan_gguf
+from tuneforge.export.gguf.kquants import K_QUANTS, check_available, quantize_file
 from tuneforge.export.gguf.writer import write_gguf
 from tuneforge.export.job import Job
 from tuneforge.export.safetensors import check_template
@@ -28,10 +29,20 @@ def export(job: Job, settings: GgufExport) -> Report:
 def write_files(
     job: Job, types: tuple[str, ...], weights: Weights
 ) -> tuple[dict[str, Path], list[str]]:
-    """Write the files; return them by type, and what llama.cpp will do otherwise."""
+    """Write the files; return them by type, and what llama.cpp will do otherwise.
+
+    K-quants are made from a float file of the weights' own precision, which is removed after.
+    """
+    check_available(types)
+    wanted = tuple(dict.fromkeys(types))
+    direct = [kind for kind in wanted if kind not in K_QUANTS]
+    through = [kind for kind in wanted if kind in K_QUANTS]
+    origin = float_type(weights)
+    if through and origin not in direct:
+        direct.append(origin)
     plans = [
         plan_gguf(job.model.path, weights, kind, job.name, job.trained.terminators)
-        for kind in dict.fromkeys(types)
+        for kind in direct
     ]
     total, written = sum(plan.size for plan in plans), 0
 
@@ -47,7 +58,18 @@ def write_files(
         write_gguf(path, plan.content, weights, progress)
         files[plan.type] = path
         notes += [note for note in plan.notes if note not in notes]
+    for kind in through:
+        files[kind] = job.out / f"{job.name}-{kind}.gguf"
+        job.report.log(f"writing {files[kind].name} through llama.cpp")
+        quantize_file(files[origin], files[kind], kind)
+    for kind in set(direct) - set(wanted):
+        files.pop(kind).unlink()
     return files, notes
+
+
+def float_type(weights: Weights) -> str:
+    """Return the GGUF type that holds all weights exactly."""
+    return "bf16" if {tensor.dtype for tensor in weights.values()} == {"BF16"} else "f32"
 
 
 def verify_files(job: Job, files: dict[str, Path], weights: Weights, notes: list[str]) -> Report:

@@ -25,6 +25,12 @@ THRESHOLDS = {
     "q8_0": Threshold(0.12, 0.95),
     "q5_0": Threshold(0.45, 0.6),
     "q4_0": Threshold(0.7, 0.4),
+    "q6_k": Threshold(0.25, 0.85),
+    "q5_k_m": Threshold(0.45, 0.6),
+    "q5_k_s": Threshold(0.45, 0.6),
+    "q4_k_m": Threshold(0.7, 0.4),
+    "q4_k_s": Threshold(0.7, 0.4),
+    "q3_k_m": Threshold(0.9, 0.3),
 }
 # What computing in bfloat16 adds, where the model is too large for float32 on this machine.
 BFLOAT16_ERROR = 0.05
