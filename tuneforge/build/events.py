@@ -42,7 +42,13 @@ class EventLog:
         try:
             self.console.show(entry)
         except OSError:
-            self.console = Silent()
+            self.drop_console()
+
+    def drop_console(self) -> None:
+        """Show nothing from now on: there is nobody to see it."""
+        console, self.console = self.console, Silent()
+        with suppress(OSError):
+            console.close()
 
     def __enter__(self) -> Self:
         return self

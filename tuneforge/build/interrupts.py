@@ -8,7 +8,6 @@ from pathlib import Path
 from types import FrameType
 
 from tuneforge.build.events import EventLog
-from tuneforge.console.base import Silent
 
 
 @contextmanager
@@ -20,8 +19,8 @@ def handled(log: EventLog) -> Iterator[None]:
         raise KeyboardInterrupt
 
     def detach(_signal: int, _frame: FrameType | None) -> None:
-        log.console = Silent()
         redirect(output)
+        log.drop_console()
 
     previous = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored already

@@ -1,11 +1,11 @@
 """What would fail hours later, found before anything runs: packages and backends."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from tuneforge_specs.errors import EnvironmentMissing
 from tuneforge_specs.spec import Spec
 
-from tuneforge.backend import choose, installed
 from tuneforge.plan.definition import Plan
 
 TRAINING = ("torch", "transformers", "trl", "peft", "accelerate")
@@ -28,9 +28,15 @@ def check(plan: Plan, spec: Spec) -> None:
         )
     asked = [spec.train[step.name].backend for step in todo if step.kind == "train"]
     if "unsloth" in asked:
+        from tuneforge.backend import choose
         from tuneforge.device import detect
 
         choose("unsloth", detect())
+
+
+def installed(package: str) -> bool:
+    """Say whether a package can be imported, without importing it."""
+    return find_spec(package) is not None
 
 
 def _packages(kind: str, name: str, spec: Spec) -> Iterator[str]:

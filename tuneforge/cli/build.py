@@ -15,6 +15,7 @@ from tuneforge.cli.options import (
     SpecPath,
     WorkspacePath,
     open_spec,
+    write_file,
 )
 
 if TYPE_CHECKING:
@@ -72,21 +73,23 @@ def build(
     finally:
         console.close()
     if summary is not None or (result.error and not json) or (result.ran and not json):
-        _tell(loaded, result, summary, quiet=json)
+        _tell(loaded, result, summary, quiet=json, smoke=smoke)
     elif not json:
         sys.stdout.write(f"nothing to do: all {len(result.artifacts)} steps are cached\n")
     if result.error is not None:
         raise result.error
 
 
-def _tell(loaded: "LoadedSpec", result: "BuildResult", file: Path | None, *, quiet: bool) -> None:
+def _tell(
+    loaded: "LoadedSpec", result: "BuildResult", file: Path | None, *, quiet: bool, smoke: bool
+) -> None:
     from tuneforge.console.summary import summarise
 
-    told = summarise(loaded, result)
+    told = summarise(loaded, result, smoke=smoke)
     if file is not None:
         from tuneforge.console.markdown import as_markdown
 
-        file.write_text(as_markdown(told))
+        write_file(file, as_markdown(told))
     if not quiet:
         from tuneforge.console.showing import show
 

@@ -2,8 +2,6 @@
 
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -76,6 +74,9 @@ def _usage(error: Exception) -> int:
 
 
 def _crash(error: Exception, name: str) -> int:
+    import tempfile
+    import traceback
+
     descriptor, path = tempfile.mkstemp(prefix="tuneforge-crash-", suffix=".txt")
     with os.fdopen(descriptor, "w") as file:
         file.write(f"tuneforge {' '.join(sys.argv[1:])}\npython {sys.version}\n\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from tuneforge_specs.errors import UsageError
 from tuneforge_specs.loader import LoadedSpec, load
 
 from tuneforge.workspace import Workspace
@@ -50,3 +51,11 @@ def open_spec(
 def write_json(value: Any) -> None:
     """Write one JSON document to stdout."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file that a user named; raise UsageError where that is not possible."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "name a file in a writable folder") from error

@@ -56,7 +56,7 @@ def _evaluation(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _plain(text: str, longest: int = 400) -> str:
-    line = " ".join(text.replace("```", "'''").split())
+    line = " ".join(text.replace("```", "'''").split()) or "(nothing)"
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 

@@ -35,12 +35,20 @@ def show(summary: Summary, stream: TextIO) -> None:
     ran = len(summary.steps)
     for step, why in summary.skipped:
         console.print(f"\n[bold red]{escape(step)} is not built[/]: {escape(why)}")
-    headline = "[bold red]not everything" if summary.skipped else "[bold green]everything"
     console.print(
-        f"\n{headline} of {escape(summary.name)} is built[/]: {ran} "
+        f"\n{_headline(summary)}: {ran} "
         f"{'step' if ran == 1 else 'steps'} ran in {seconds(summary.seconds)}, "
         f"{summary.cached} cached"
     )
+
+
+def _headline(summary: Summary) -> str:
+    name = escape(summary.name)
+    if summary.smoke:
+        return f"[bold green]the smoke test of {name} passed[/]"
+    if summary.skipped:
+        return f"[bold red]not everything of {name} is built[/]"
+    return f"[bold green]everything of {name} is built[/]"
 
 
 def _section(console: RichConsole, title: str, body: Table | Group) -> None:
@@ -107,7 +115,7 @@ def _sample(sample: Sample) -> Padding:
 
 
 def _short(text: str, longest: int = 240) -> Text:
-    line = " ".join(text.split())
+    line = " ".join(text.split()) or "(nothing)"
     return Text(line if len(line) <= longest else f"{line[: longest - 1]}…")
 
 

@@ -87,9 +87,10 @@ class Summary:
     places: tuple[Place, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    smoke: bool = False
 
 
-def summarise(loaded: LoadedSpec, result: BuildResult) -> Summary:
+def summarise(loaded: LoadedSpec, result: BuildResult, *, smoke: bool = False) -> Summary:
     """Read what a person wants to know from the artifacts of a build."""
     found = result.artifacts
     return Summary(
@@ -110,6 +111,7 @@ def summarise(loaded: LoadedSpec, result: BuildResult) -> Summary:
         places=_places(loaded, result),
         warnings=tuple(dict.fromkeys(result.warnings)),
         skipped=tuple(result.skipped.items()),
+        smoke=smoke,
     )
 
 
@@ -143,7 +145,11 @@ def _samples(path: Path) -> tuple[Sample, ...]:
         return ()
     from pyarrow import parquet
 
-    table = parquet.read_table(path).slice(0, SAMPLES).to_pylist()
+    file = parquet.ParquetFile(path)
+    if "output" not in file.schema_arrow.names:
+        return ()  # only losses were measured
+    table = next(file.iter_batches(batch_size=SAMPLES), None)
+    rows = [] if table is None else table.to_pylist()
     return tuple(
         Sample(
             str(row.get("prompt") or ""),
@@ -151,7 +157,7 @@ def _samples(path: Path) -> tuple[Sample, ...]:
             str(row.get("base_output") or ""),
             str(row.get("output") or ""),
         )
-        for row in table
+        for row in rows
     )
 
 
