@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CHUNK = 16_384
 # Kept rows compared in one bucket. Only boilerplate that many rows share which are no duplicates of
 # each other fills a bucket further; without a bound that is quadratic.
-DEPTH = 32
+DEPTH = 16
 
 Keys = NDArray[np.uint64]
 Filled = NDArray[np.uint8]

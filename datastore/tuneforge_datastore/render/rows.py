@@ -53,6 +53,7 @@ class Rules:
     vocabulary: Vocabulary
     fitted: Fitted
     control: re.Pattern[str] | None
+    special: frozenset[int]
     endings: set[int] = field(default_factory=set)
 
     @classmethod
@@ -60,7 +61,7 @@ class Rules:
         """Put the rules together."""
         names = sorted(fitted.control, key=len, reverse=True)
         control = re.compile("|".join(map(re.escape, names))) if names else None
-        return cls(spec, vocabulary, fitted, control)
+        return cls(spec, vocabulary, fitted, control, frozenset(vocabulary.special.values()))
 
     def intruder(self, talk: Conversation) -> str:
         """Find a control token written in a message; tokenised, it would end or open a turn."""
@@ -91,8 +92,7 @@ class Rules:
     def check_terminator(self, token: int) -> None:
         """Raise ``DataError`` unless an assistant turn ends with a token that stops generation."""
         expected = self.fitted.terminator
-        special = self.vocabulary.special.values()
-        if token == expected or (expected is None and token in special):
+        if token == expected or (expected is None and token in self.special):
             self.endings.add(token)
             return
         raise DataError(
@@ -215,17 +215,16 @@ def _without_ending(said: str, rules: Rules) -> str:
 
 def _finish(draft: _Draft, encoding: Encoding, rules: Rules) -> None:
     row, ids = draft.row, encoding.ids
-    special = frozenset(rules.vocabulary.special.values())
     rules.check_bos(ids)
     mask = bytearray(len(ids))
     if rules.spec.train_on == "all" and ids:
         mask = bytearray(b"\1" * len(ids))
         mask[0] = int(ids[0] != rules.vocabulary.bos)
         for start, end in draft.untrained:
-            first, stop = tokens_of(encoding, start, end, special)
+            first, stop = tokens_of(encoding, start, end, rules.special)
             mask[first:stop] = bytes(stop - first)
     for start, end in draft.trained:
-        first, stop = tokens_of(encoding, start, end, special)
+        first, stop = tokens_of(encoding, start, end, rules.special)
         if first == stop:
             raise DataError(
                 f"the chat template {rules.fitted.template.where} writes nothing for a turn of "
