@@ -89,7 +89,7 @@ def translate(error: BaseException, folder: RunFolder) -> TuneforgeError:
         return EnvironmentMissing(
             f"the package {error.name!r} is not installed", "pip install 'tuneforge[train]'"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _disk_full(error):
         return EnvironmentMissing(
             f"{folder.path}: no space left on the disk",
             "make room and run the same command again; it goes on from the last checkpoint",
@@ -100,6 +100,18 @@ def translate(error: BaseException, folder: RunFolder) -> TuneforgeError:
         f"a bug in the worker: {type(error).__name__}: {_first_line(error)}",
         f"please report it with the traceback at the end of {folder.log}",
     )
+
+
+def _disk_full(error: BaseException) -> bool:
+    # safetensors and torch.save tell it in words, sometimes only in the exception before
+    told: BaseException | None = error
+    while told is not None:
+        if isinstance(told, OSError) and told.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(told) or "os error 28" in str(told):
+            return True
+        told = told.__cause__ or told.__context__
+    return False
 
 
 def _first_line(error: BaseException) -> str:

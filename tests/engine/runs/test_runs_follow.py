@@ -94,6 +94,17 @@ def test_other_exceptions_are_translated(run_dir, recorder, name, kind, said):
     assert "Traceback" not in str(caught.value)
 
 
+def test_libraries_tell_a_full_disk_in_their_own_ways(run_dir):
+    from tuneforge.worker.__main__ import translate
+
+    in_words = RuntimeError("I/O error: No space left on device (os error 28)")
+    after = RuntimeError("PytorchStreamWriter failed writing file")
+    after.__context__ = OSError(28, "No space left on device")
+    for error in (in_words, after):
+        assert type(translate(error, RunFolder(run_dir))) is EnvironmentMissing
+    assert type(translate(RuntimeError("else"), RunFolder(run_dir))) is TuneforgeError
+
+
 def test_a_killed_worker_is_reported_and_the_next_launch_goes_on(run_dir, recorder):
     launch(run_dir, job("count", steps=4, die_at=2))
     with pytest.raises(TrainingFailed, match=r"died without a word \(killed"):

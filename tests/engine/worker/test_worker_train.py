@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,29 @@ def test_sft_with_lora_on_nf4(job, train_here, tmp_path, losses, events, base):
     assert (output / "adapter" / "chat_template.jinja").read_text().startswith("{% for m in")
     assert (output / "adapter" / "tokenizer.json").is_file()
     assert not (output / "adapter" / "README.md").exists()
+
+
+def test_plain_text_is_trained_whole(job, train_here, tmp_path, base, losses):
+    """Text has no turns, so nothing need end one; every token counts."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "render"
+    shutil.copytree(job()["render"], folder)
+    for name in ("train", "eval"):
+        table = pq.read_table(folder / f"{name}.parquet")
+        rows = [
+            row | {"input_ids": row["input_ids"][:-1], "loss_mask": [1] * (row["n_tokens"] - 1)}
+            for row in table.to_pylist()
+        ]
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / f"{name}.parquet")
+    facts = json.loads((folder / "rendering.json").read_text())
+    (folder / "rendering.json").write_text(
+        json.dumps(facts | {"mode": "text", "terminators": [], "chat_template": ""})
+    )
+    output = train_here(job(render=str(folder)), tmp_path / "run")
+    assert len(losses(tmp_path / "run")) == 6
+    assert not (output / "adapter" / "chat_template.jinja").exists()
 
 
 def test_equal_jobs_give_equal_bytes(job, train_here, tmp_path):
