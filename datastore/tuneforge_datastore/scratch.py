@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from tuneforge_datastore.wordcount import register
+from tuneforge_datastore import repetition, wordcount
 
 MEMORY_LIMIT = "2GiB"
 
@@ -29,7 +29,8 @@ def scratch(
         connection.execute(
             "SET allowed_directories = ?", [[f"{path.resolve()}/" for path in readable]]
         )
-        register(connection)
+        for functions in (wordcount, repetition):
+            functions.register(connection)
         # A spec's own predicates run here; specs travel, so they get the records alone.
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")

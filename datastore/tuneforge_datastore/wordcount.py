@@ -5,6 +5,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+from duckdb.func import ARROW, SPECIAL
 
 NAME = "word_count"
 
@@ -34,5 +35,5 @@ def count_words(texts: Any) -> pa.Array:
 def register(connection: duckdb.DuckDBPyConnection) -> None:
     """Make ``word_count(text)`` known to a connection."""
     connection.create_function(
-        NAME, count_words, ["VARCHAR"], "BIGINT", type="arrow", null_handling="special"
+        NAME, count_words, ["VARCHAR"], "BIGINT", type=ARROW, null_handling=SPECIAL
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuneforge_specs.model import Count, Many, Model, Positive
+from tuneforge_specs.model import Count, Fraction, Many, Model, Positive
 
 Part = Literal["prompt", "completion", "whole"]
 
@@ -44,6 +44,56 @@ class EncodingFilter(Model):
     kind: Literal["encoding"]
 
 
+class SymbolsFilter(Model):
+    """Drop records in which more than ``max`` of the visible characters are ``what``."""
+
+    kind: Literal["symbols"]
+    of: Part = "completion"
+    what: Literal["symbols", "digits"] = "symbols"
+    max: Fraction = 0.3
+
+
+class RepetitionFilter(Model):
+    """Drop texts that repeat themselves, by the rules of Gopher (Rae et al. 2021, table A1)."""
+
+    kind: Literal["repetition"]
+    of: Part = "completion"
+    strictness: Annotated[float, Field(gt=0.0, le=4.0)] = Field(
+        1.0, description="Divides every limit of the paper; above 1 drops more."
+    )
+
+
+class EchoFilter(Model):
+    """Drop records whose completion begins by repeating a prompt of at least ``min`` characters."""
+
+    kind: Literal["echo"]
+    min: Positive = 20
+
+
+class RolesFilter(Model):
+    """Drop conversations whose turns do not alternate, or that do not end with an answer."""
+
+    kind: Literal["roles"]
+
+
+class UrlFilter(Model):
+    """Drop records whose ``of`` part is nothing but web addresses."""
+
+    kind: Literal["url-only"]
+    of: Part = "completion"
+
+
+Personal = Literal["email", "phone", "card", "key"]
+
+
+class PiiFilter(Model):
+    """Drop records with personal data: addresses, phone and card numbers, access keys."""
+
+    kind: Literal["pii"]
+    of: Part = "whole"
+    find: Annotated[Many[Personal], Field(min_length=1)] = ("email", "phone", "card", "key")
+
+
 class SqlFilter(Model):
     """Keep records for which the DuckDB predicate ``keep`` is true."""
 
@@ -55,6 +105,17 @@ class SqlFilter(Model):
 
 
 Filter = Annotated[
-    LengthFilter | EmptyFilter | RefusalFilter | TruncatedFilter | EncodingFilter | SqlFilter,
+    LengthFilter
+    | EmptyFilter
+    | RefusalFilter
+    | TruncatedFilter
+    | EncodingFilter
+    | SymbolsFilter
+    | RepetitionFilter
+    | EchoFilter
+    | RolesFilter
+    | UrlFilter
+    | PiiFilter
+    | SqlFilter,
     Field(discriminator="kind"),
 ]

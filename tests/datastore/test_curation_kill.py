@@ -20,9 +20,11 @@ from tuneforge_specs.sources import PathSource
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 ingest("s", PathSource(path="rows.jsonl"), folder, folder / "s")
-spec = Dataset.model_validate(
-    {"from": [{"source": "s"}], "filters": [{"kind": "length", "min": 2}], "split": {"eval": 0.1}}
-)
+spec = Dataset.model_validate({
+    "from": [{"source": "s"}],
+    "filters": [{"kind": "length", "min": 2}],
+    "split": {"eval": 0.1, "by": "record"},
+})
 resources = Resources(folder / "tmp", 2)
 curate("d", spec, Inputs({"s": folder / "s"}), folder / "d", resources, seed=1)
 """

@@ -6,12 +6,18 @@ from importlib import import_module
 from tuneforge_specs.filters import Filter
 
 FILTERS = {
+    "echo": "echo:check",
     "empty": "empty:check",
     "encoding": "encoding:check",
     "length": "length:check",
+    "pii": "pii:check",
     "refusal": "refusal:check",
+    "repetition": "repetition:check",
+    "roles": "roles:check",
     "sql": "sql:check",
+    "symbols": "symbols:check",
     "truncated": "truncated:check",
+    "url-only": "url:check",
 }
 
 # The text of a part of a record, whatever its kind.
