@@ -107,6 +107,16 @@ class Workspace:
             return {}
         return {str(step): str(key) for step, key in loaded.items()}
 
+    def current(self, spec: Path) -> dict[str, Artifact]:
+        """Open the last finished artifact of each step of a spec, as far as they are still here."""
+        found: dict[str, Artifact] = {}
+        for step, key in self.state(spec).items():
+            try:
+                found[step] = self.artifact(step, key)
+            except DataError:
+                continue  # collected or damaged: the next build makes it again
+        return found
+
     def save_state(self, spec: Path, state: dict[str, str]) -> None:
         """Record which artifacts are current, in one rename."""
         path = self._state_path(spec)

@@ -38,7 +38,7 @@ def find_garbage(workspace: Workspace, plans: Sequence[Plan], *, keep: int) -> l
     ]
     kept = {artifact.path for artifact in workspace.artifacts()} - set(gone)
     gone += _runs(workspace, kept, unfinished(plans))
-    gone += sorted((workspace.root / "builds").iterdir())[:-BUILDS]
+    gone += sorted((workspace.root / "builds").glob("*"))[:-BUILDS]
     return [Garbage(path, size_of(path)) for path in sorted(gone)]
 
 

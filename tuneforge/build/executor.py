@@ -63,6 +63,8 @@ class Executor:
                 self._done(planned.step.id, artifact, cached=cached)
             except TuneforgeError as error:
                 self._fail(planned.step.id, error)
+        whole = not (self._options.targets or self._failures or self._result.skipped)
+        self.record(whole=whole)
         if self._failures:
             raise self._failures[0]
 
@@ -199,13 +201,17 @@ class Executor:
         elif kind == "export":
             link_export(self._workspace, name, artifact)
 
-    def record(self) -> None:
-        """Say in the workspace and the store which artifacts are current."""
-        known = self._workspace.state(self._loaded.path)
-        now = {step: artifact.key for step, artifact in self._result.artifacts.items()}
+    def record(self, *, whole: bool = False) -> None:
+        """Say in the workspace and the store which artifacts are current.
+
+        Steps that this build has not come to keep their last one, unless it was the ``whole`` spec.
+        """
+        made = self._result.artifacts
+        known = {} if whole else self._workspace.current(self._loaded.path)
         try:
-            self._workspace.save_state(self._loaded.path, known | now)
-            publish(self._workspace, self._result.artifacts)
+            keys = {step: artifact.key for step, artifact in (known | made).items()}
+            self._workspace.save_state(self._loaded.path, keys)
+            publish(self._workspace, known | made)
         except TuneforgeError as error:
             # The store is derived: what was built stands, and the next build publishes it.
             self._log.emit("warning", step="", message=f"not shown in SQL yet: {error.message}")

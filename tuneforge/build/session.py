@@ -59,7 +59,6 @@ def build(
         executor = Executor(loaded, workspace, options=options, log=log, result=result, lock=lock)
         try:
             executor.run()
-            executor.record()
         except BaseException as error:
             result.seconds = time.monotonic() - started
             _ended(log, result, error)

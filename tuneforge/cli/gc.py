@@ -4,6 +4,7 @@ import sys
 from typing import Annotated
 
 import typer
+from tuneforge_specs.errors import UsageError
 
 from tuneforge.cli.options import (
     SPEC,
@@ -28,6 +29,7 @@ def gc(
     """List (or delete) artifacts and runs that neither the spec nor the last builds need."""
     from tuneforge.build.collect import find_garbage, remove
     from tuneforge.build.lockfile import lock_path, pins, read_lock
+    from tuneforge.build.standing import running_builds
     from tuneforge.console.text import size
     from tuneforge.plan.builder import Wanted, make_plan
 
@@ -35,6 +37,11 @@ def gc(
     made = make_plan(loaded, place, Wanted(pins=pins(read_lock(lock_path(loaded.path)))))
     garbage = find_garbage(place, [made], keep=keep)
     if delete:
+        if builds := running_builds(place):
+            raise UsageError(
+                f"build {builds[0].id} is running and may need what would be deleted",
+                "let it end, or stop it",
+            )
         remove(garbage)
     if json:
         write_json(

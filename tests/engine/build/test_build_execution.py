@@ -237,3 +237,19 @@ def test_what_is_current_is_published(project) -> None:
     result = built(project)
     published = json.loads((project.folder / ".tuneforge" / "published").read_text())
     assert published == {step: artifact.key for step, artifact in result.artifacts.items()}
+
+
+def test_a_partial_build_keeps_the_rest_published_and_a_whole_one_forgets_what_is_gone(
+    project,
+) -> None:
+    whole = built(project)
+    project.edit("min = 3", "min = 4")
+    part = built(project, targets=("dataset.d",))
+    place = project.folder / ".tuneforge" / "published"
+    published = json.loads(place.read_text())
+    assert published["dataset.d"] == part.artifacts["dataset.d"].key
+    assert published["train.t"] == whole.artifacts["train.t"].key
+    text = project.spec.read_text()
+    project.spec.write_text(text[: text.index("[evaluate.e]")])
+    built(project)
+    assert "export.x" not in json.loads(place.read_text())
