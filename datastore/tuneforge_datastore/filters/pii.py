@@ -8,9 +8,9 @@ from tuneforge_datastore.quoting import literal
 PATTERNS = {
     # Addresses under the domains reserved for examples (RFC 2606) are nobody's.
     "email": r"(?i)\b[a-z0-9._%+-]+@(?:[a-z0-9-]+\.)+[a-z]{2,}\b",
-    # International form, or the North American one with its separators.
-    "phone": r"(?:\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,4}\d{2,4}|"
-    r"\(\d{3}\) ?\d{3}[ .-]\d{4}|\b\d{3}[.-]\d{3}[.-]\d{4})\b",
+    # International form (a sum such as 5+60000 is none), or the North American one with its separators.
+    "phone": r"(?:(?:^|[\s(:,;])\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}"
+    r"(?:[ .-]?\d{2,4}){2,4}|\(\d{3}\) ?\d{3}[ .-]\d{4}|\b\d{3}[.-]\d{3}[.-]\d{4})\b",
     "card": r"\b\d(?:[ -]?\d){12,18}\b",
     # Keys whose makers gave them a prefix to be found by, private keys, and JSON Web Tokens.
     "key": r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}|"
@@ -46,7 +46,7 @@ def _found(kind: str, text: str) -> str:
         matches = f"list_filter({matches}, lambda m: NOT regexp_matches(m, {literal(_RESERVED)}))"
     if kind == "card":
         matches = f"list_filter({matches}, lambda m: {luhn_sql('m')})"
-    return f"{matches}[1]"
+    return f"trim({matches}[1])"
 
 
 def luhn_sql(number: str) -> str:
