@@ -81,11 +81,11 @@ def _progress(name: str, *, quiet: bool) -> Any:
 
 
 def _done(target: Path, report: dict[str, Any], seconds: float) -> str:
-    share = report["changed"] / report["elements"] if report["elements"] else 0.0
-    return (
-        f"{target}: {report['bytes'] / 1e9:.2f} GB in {seconds:.1f} s; {share:.1%} of the weights "
-        f"differ from the {report['onto']} base\n"
-    )
+    line = f"{target}: {report['bytes'] / 1e9:.2f} GB in {seconds:.1f} s"
+    if report["changed"] is not None and report["elements"]:
+        share = report["changed"] / report["elements"]
+        line += f"; {share:.1%} of the weights differ from the {report['onto']} base"
+    return f"{line}\n"
 
 
 def _describe(one: "Standalone", threads: int, *, analyse: bool, text: bool) -> dict[str, Any]:

@@ -53,8 +53,12 @@ def merge_into(
 def summary(
     plan: MergePlan, results: Sequence[TensorResult], base_facts: Mapping[str, Any], tokenizer: str
 ) -> dict[str, Any]:
-    """Describe a finished merge; nothing in it depends on the machine or the time."""
-    changed = [result for result in results if result.changed]
+    """Describe a finished merge; nothing in it depends on the machine or the time.
+
+    ``changed`` is null, and ``tensors`` empty, where the method did not read the base.
+    """
+    changed = [result for result in results if result.changed and result.exact]
+    exact = all(result.exact for result in results)
     return {
         "v": 1,
         "method": plan.spec.method,
@@ -73,7 +77,7 @@ def summary(
         ],
         "tokenizer": tokenizer,
         "elements": sum(result.size for result in results),
-        "changed": sum(result.changed for result in results),
+        "changed": sum(result.changed for result in results) if exact else None,
         "bytes": plan.bytes_out,
         "untied": plan.untied,
         "tensors": [

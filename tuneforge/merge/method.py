@@ -20,7 +20,10 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Block:
-    """Rows ``first:last`` [rows, columns]. ``inputs``: deltas or weights, as the method reads."""
+    """Rows ``first:last`` [rows, columns]. ``inputs``: deltas or weights, as the method reads.
+
+    ``base`` stands in for its shape only where the method does not use it.
+    """
 
     first: int
     last: int
@@ -45,6 +48,7 @@ class Tensor:
     weights: Sequence[float]
     densities: Sequence[float]
     reads: Literal["deltas", "weights"]
+    uses_base: bool = True
     seed: int = 0
     ready: set[str] = field(default_factory=set)
 
@@ -61,6 +65,10 @@ class Tensor:
 
     def block(self, first: int, last: int) -> Block:
         """Read one block."""
+        if not self.uses_base:
+            nothing = np.empty((0, 0), np.float32)
+            inputs = [rows.full(first, last, nothing) for rows in self.inputs]
+            return Block(first, last, inputs[0], inputs)
         base = self.base.rows(first, last)
         if self.reads == "deltas":
             inputs = [rows.delta(first, last, base) for rows in self.inputs]
@@ -84,8 +92,12 @@ Combine = Callable[[Block], Floats]
 
 @dataclass(frozen=True)
 class Method:
-    """``prepare(tensor, spec)`` returns the function that merges each block."""
+    """``prepare(tensor, spec)`` returns the function that merges each block.
+
+    ``uses_base(spec)`` says whether the base's weights enter the result.
+    """
 
     prepare: Callable[[Tensor, Any], Combine]
     reads: Literal["deltas", "weights"]
     paper: str
+    uses_base: Callable[[Any], bool] = lambda spec: True  # noqa: ARG005

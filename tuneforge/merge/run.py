@@ -16,6 +16,7 @@ from tuneforge_specs.merge import LoraMerge
 from tuneforge.merge.base import base_rows
 from tuneforge.merge.blocks import matrix_shape, row_blocks
 from tuneforge.merge.lora import Fold, Folder
+from tuneforge.merge.memory import keep_freed_memory
 from tuneforge.merge.method import Combine, Floats, Tensor
 from tuneforge.merge.methods import method_named
 from tuneforge.merge.plan import MergePlan, TensorPlan
@@ -27,7 +28,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TensorResult:
-    """What became of one tensor: how many elements differ from the base, and by how much (L2)."""
+    """What became of one tensor: how many elements differ from the base, and by how much (L2).
+
+    A method that does not read the base is compared with it in its first block only: ``exact`` is
+    False then, and ``changed`` a lower bound.
+    """
 
     name: str
     action: str
@@ -35,6 +40,7 @@ class TensorResult:
     size: int
     delta_norm: float
     base_norm: float
+    exact: bool = True
 
 
 def run_plan(plan: MergePlan, folder: Path, threads: int, progress: Progress) -> list[TensorResult]:
@@ -42,6 +48,7 @@ def run_plan(plan: MergePlan, folder: Path, threads: int, progress: Progress) ->
 
     Raises DataError when an adapter holds only zeros, or when nothing changed at all.
     """
+    keep_freed_memory()
     for source in plan.sources:
         check_not_zero(source)
     entries = [tensor.entry for tensor in plan.tensors]
@@ -94,15 +101,16 @@ def _merge_tensor(plan: MergePlan, tensor: TensorPlan, writer: ShardWriter) -> T
     if tensor.action == "cast":
         return _write_blocks(plan, tensor, job, lambda block: block.base, writer)
     method = method_named(tensor.action)
-    job = Tensor(**{**vars(job), "reads": method.reads})
+    uses_base = method.uses_base(plan.spec) or any(s.model is None for s in tensor.sources)
+    job = Tensor(**{**vars(job), "reads": method.reads, "uses_base": uses_base})
     return _write_blocks(plan, tensor, job, method.prepare(job, plan.spec), writer)
 
 
 class _Tally:
     """Counts changed elements and sums squares, block by block."""
 
-    def __init__(self) -> None:
-        self.changed, self.delta, self.base = 0, 0.0, 0.0
+    def __init__(self, *, exact: bool = True) -> None:
+        self.changed, self.delta, self.base, self.exact = 0, 0.0, 0.0, exact
 
     def add(self, before: Floats, after: Floats) -> None:
         from tuneforge.merge.kernels.reduce import compare
@@ -116,7 +124,7 @@ class _Tally:
         size = int(np.prod(tensor.entry.shape))
         return TensorResult(
             tensor.name, tensor.action, self.changed, size,
-            float(np.sqrt(self.delta)), float(np.sqrt(self.base)),
+            float(np.sqrt(self.delta)), float(np.sqrt(self.base)), self.exact,
         )  # fmt: skip
 
 
@@ -124,21 +132,30 @@ def _write_blocks(
     plan: MergePlan, tensor: TensorPlan, job: Tensor, combine: Combine, writer: ShardWriter
 ) -> TensorResult:
     del plan
-    tally = _Tally()
+    tally = _Tally(exact=job.uses_base)
     for block in job.blocks():
         merged = np.ascontiguousarray(combine(block), np.float32)
-        _write(tensor, writer, block.first * job.columns, block.base, merged, tally)
+        base: Floats | None = block.base
+        if not job.uses_base:
+            base = job.base.rows(block.first, block.last) if block.first == 0 else None
+        _write(tensor, writer, block.first * job.columns, base, merged, tally)
     return tally.result(tensor)
 
 
 def _write(
-    tensor: TensorPlan, writer: ShardWriter, start: int, base: Floats, merged: Floats, tally: _Tally
+    tensor: TensorPlan,
+    writer: ShardWriter,
+    start: int,
+    base: Floats | None,
+    merged: Floats,
+    tally: _Tally,
 ) -> None:
     from tuneforge.merge.kernels.floats import from_float32, to_float32
 
     stored = from_float32(merged.reshape(-1), numpy_dtype(tensor.entry.dtype))
     writer.write(tensor.name, start, stored)
-    tally.add(base, to_float32(stored).reshape(base.shape))
+    if base is not None:
+        tally.add(base, to_float32(stored).reshape(base.shape))
 
 
 def _write_folded(

@@ -38,10 +38,8 @@ def run(context: StepContext) -> None:
     )
     (context.out / "merge.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
     context.notes["merge_seconds"] = round(time.monotonic() - started, 3)
-    context.report.log(
-        f"{spec.method} onto the {summary['onto']} base: {summary['changed']:,} of "
-        f"{summary['elements']:,} weights changed"
-    )
+    changed = "" if summary["changed"] is None else f", {summary['changed']:,} differ from the base"
+    context.report.log(f"{spec.method}: {summary['elements']:,} weights{changed}")
 
 
 def _facts(file: Path) -> dict[str, Any]:

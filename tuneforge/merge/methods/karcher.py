@@ -66,4 +66,9 @@ def _unit(vector: Vector, units: Vector, tolerance: float) -> Vector:
     return vector / length
 
 
-METHOD = Method(prepare, reads="weights", paper="arXiv:2603.04972")
+METHOD = Method(
+    prepare,
+    reads="weights",
+    paper="arXiv:2603.04972",
+    uses_base=lambda spec: False,  # noqa: ARG005
+)

@@ -22,4 +22,9 @@ def prepare(tensor: Tensor, spec: LinearMerge) -> Combine:
     return combine
 
 
-METHOD = Method(prepare, reads="weights", paper="arXiv:2203.05482")
+METHOD = Method(
+    prepare,
+    reads="weights",
+    paper="arXiv:2203.05482",
+    uses_base=lambda spec: False,  # noqa: ARG005
+)

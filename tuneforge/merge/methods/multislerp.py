@@ -47,4 +47,9 @@ def prepare(tensor: Tensor, spec: MultislerpMerge) -> Combine:
     return combination([float(c) for c in coefficients], view, onto_base=onto_base)
 
 
-METHOD = Method(prepare, reads="weights", paper="Goddard 2025")
+METHOD = Method(
+    prepare,
+    reads="weights",
+    paper="Goddard 2025",
+    uses_base=lambda spec: spec.of == "deltas",
+)

@@ -57,4 +57,9 @@ def _by_row(t: float, *, onto_base: bool) -> Combine:
     return combine
 
 
-METHOD = Method(prepare, reads="weights", paper="mergekit; Shoemake 1985")
+METHOD = Method(
+    prepare,
+    reads="weights",
+    paper="mergekit; Shoemake 1985",
+    uses_base=lambda spec: spec.of == "deltas",
+)

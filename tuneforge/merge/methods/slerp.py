@@ -52,4 +52,9 @@ def _angle(tensor: Tensor) -> float:
     return max(-1.0, min(1.0, product / lengths)) if lengths > 0 else 1.0
 
 
-METHOD = Method(prepare, reads="weights", paper="Shoemake 1985, doi:10.1145/325334.325242")
+METHOD = Method(
+    prepare,
+    reads="weights",
+    paper="Shoemake 1985, doi:10.1145/325334.325242",
+    uses_base=lambda spec: len(spec.inputs) == 1,
+)
