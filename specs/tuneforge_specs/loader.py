@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tuneforge_specs.combinations import continue_adapters, contradictions, without_effect
 from tuneforge_specs.document import Document, read
 from tuneforge_specs.errors import Problem, SpecError
-from tuneforge_specs.findings import Finding
+from tuneforge_specs.findings import Finding, with_nul
 from tuneforge_specs.keypath import parse_path, path_text
 from tuneforge_specs.overrides import apply
 from tuneforge_specs.references import check_references
@@ -55,6 +55,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedSpec:
     problems = [
         problem for override in overrides if (problem := apply(document, override)) is not None
     ]
+    problems += [_problem(document, finding) for finding in with_nul(document.data)]
     spec, valid = _validate(document, problems)
     if spec is not None:
         spec = continue_adapters(spec)

@@ -319,3 +319,13 @@ def test_the_loader_imports_nothing_heavy() -> None:
 
 def test_the_small_spec_is_valid_toml(small: str) -> None:
     assert tomllib.loads(small)["spec"] == 1
+
+
+@pytest.mark.parametrize("override", [[], ['build.name="a\\u0000b"']])
+def test_a_nul_character_is_a_problem_wherever_it_stands(
+    problems: Problems, small: str, override: list[str]
+) -> None:
+    text = small if override else small + '\n[sources.odd]\npath = ["a", "b\\u0000c"]\n'
+    found = [p for p in problems(text, *override) if "NUL" in p.message]
+    assert [p.key for p in found] == (["build.name"] if override else ["sources.odd.path[1]"])
+    assert found[0].fix

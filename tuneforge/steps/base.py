@@ -71,7 +71,10 @@ def find(base: ModelBase, context: StepContext) -> tuple[Path, str]:
 
 
 def check_folder(folder: Path) -> Path:
-    """Return a model folder that has all it needs; raise EnvironmentMissing otherwise."""
+    """Return a model folder that has all it needs; raise EnvironmentMissing otherwise.
+
+    Raises DataError where a header of its weights is damaged.
+    """
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         legacy = [path.name for pattern in LEGACY for path in folder.glob(pattern)]
@@ -94,6 +97,10 @@ def check_folder(folder: Path) -> Path:
                 else "name a complete Hugging Face model folder",
             )
     _check_shards(folder)
+    from tuneforge.weights import open_weights
+
+    with open_weights(folder):  # a damaged or hostile header is refused before anything is made
+        pass
     return folder
 
 
