@@ -8,10 +8,10 @@ from tuneforge_datastore.quoting import literal
 PATTERNS = {
     # Addresses under the domains reserved for examples (RFC 2606) are nobody's.
     "email": r"(?i)\b[a-z0-9._%+-]+@(?:[a-z0-9-]+\.)+[a-z]{2,}\b",
-    # International form (a sum such as 5+60000 is none), or the North American one with its separators.
+    # International form (a sum such as 5+60000 is none), or the North American one.
     "phone": r"(?:(?:^|[\s(:,;])\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}"
     r"(?:[ .-]?\d{2,4}){2,4}|\(\d{3}\) ?\d{3}[ .-]\d{4}|\b\d{3}[.-]\d{3}[.-]\d{4})\b",
-    "card": r"\b\d(?:[ -]?\d){12,18}\b",
+    "card": r"\b(?:[3-6]|2[2-7])(?:[ -]?\d){12,17}\b",
     # Keys whose makers gave them a prefix to be found by, private keys, and JSON Web Tokens.
     "key": r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}|"
     r"xox[abprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{35}|hf_[A-Za-z0-9]{30,}|"
