@@ -68,11 +68,11 @@ def context(tmp_path: Path) -> ContextMaker:
 
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Path:
-    """A folder that has what a model folder must have, but no real weights."""
+    """A folder that has what a model folder must have, but no tensor among its weights."""
     folder = tmp_path / "base"
     folder.mkdir()
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     return folder

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tuneforge_specs.errors import EnvironmentMissing
+from tuneforge_specs.errors import DataError, EnvironmentMissing
 
 from tuneforge.steps import base
 
@@ -12,7 +12,7 @@ def test_a_local_folder_is_checked_described_and_linked(context, model_folder):
     made = context("base", {})
     base.run(made)
     assert (made.out / "model").is_symlink()
-    assert (made.out / "model" / "model.safetensors").read_bytes() == b"weights"
+    assert (made.out / "model" / "model.safetensors").samefile(model_folder / "model.safetensors")
     facts = json.loads((made.out / "base.json").read_text())
     assert facts["id"] == "base"
     assert facts["architecture"] == "LlamaForCausalLM"
@@ -25,7 +25,7 @@ def test_the_digest_is_that_of_the_content_and_not_of_the_place(context, model_f
     model_folder.rename(tmp_path / "moved")
     moved = context("base.moved", {"base": {"model": "moved"}})
     base.run(moved)
-    (tmp_path / "moved" / "model.safetensors").write_bytes(b"others!")
+    (tmp_path / "moved" / "model.safetensors").write_bytes(b"\x03" + bytes(7) + b"{ }")
     other = context("base.other", {"base": {"model": "moved"}})
     base.run(other)
     digests = [
@@ -52,6 +52,12 @@ def test_an_incomplete_folder_is_refused_with_the_way_out(
     with pytest.raises(EnvironmentMissing, match=said) as caught:
         base.run(context("base", {}))
     assert fix in caught.value.fix
+
+
+def test_damaged_weights_are_refused_before_anything_trains_on_them(context, model_folder):
+    (model_folder / "model.safetensors").write_bytes(b"\xff" * 20)
+    with pytest.raises(DataError, match="model.safetensors: not a valid"):
+        base.run(context("base", {}))
 
 
 def test_a_missing_shard_is_named(context, model_folder):
