@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 from safetensors.numpy import load_file, save_file
+from tuneforge_specs.merge import Merge
+
 from tuneforge.merge.execute import merge_into
 from tuneforge.merge.resolve import input_folder
-from tuneforge_specs.merge import Merge
 
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 SHAPES = {

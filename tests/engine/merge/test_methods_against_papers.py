@@ -117,8 +117,8 @@ def test_the_count_that_ties_keeps_is_exact_even_among_equals(merged: Any, densi
     generator = np.random.default_rng(5)
     base = {"model.layers.0.mlp.up_proj.weight": np.zeros((64, 50), np.float32)}
     step = generator.choice([-0.5, -0.25, 0.25, 0.5, 1.0], size=(64, 50)).astype(np.float32)
-    model = {name: step for name in base}
-    other = {name: step * 0 + 1 for name in base}
+    model = dict.fromkeys(base, step)
+    other = dict.fromkeys(base, step * 0 + 1)
     inputs = [(model, {"density": density}), (other, {"weight": 1e-9, "density": 0.001})]
     result = merged(base, inputs, method="ties", normalize=False)
     moved = np.abs(next(iter(result.values()))) > 0.1
@@ -179,18 +179,13 @@ def test_dare_without_rescale_keeps_values(merged: Any) -> None:
 
 def test_dare_ties_elects_signs_over_what_was_kept(merged: Any) -> None:
     inputs = [(ONE, {"density": 0.5, "weight": 0.7}), (TWO, {"density": 0.6, "weight": 0.4})]
-    parts = [
-        merged(BASE, [(model, settings | {"weight": 1.0})], method="dare_linear")
-        for model, settings in inputs[:1]
-    ]
-    del parts
     # The masks depend on the place of the input, so a zero-weight first input keeps the second's.
     first = merged(BASE, [inputs[0], (TWO, {"weight": 0.0})], method="dare_linear")
     second = merged(BASE, [(ONE, {"weight": 0.0}), inputs[1]], method="dare_linear")
     result = merged(BASE, inputs, method="dare_ties")
     expected = {}
-    for name in BASE:
-        base = BASE[name].astype(np.float64)
+    for name, values in BASE.items():
+        base = values.astype(np.float64)
         expected[name] = disjoint(base, [first[name] - base, second[name] - base], [1.0, 1.0])
     compare(result, expected, 1e-5)
 

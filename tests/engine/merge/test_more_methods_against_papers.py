@@ -1,4 +1,4 @@
-"""The sphere, stock, selection and dropping methods against float64 references from their papers."""
+"""Sphere, stock, selection and dropping methods against references from their papers."""
 
 import math
 from itertools import combinations
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tuneforge.merge.methods import METHODS, method_named
 from tuneforge.merge.methods.della import chances
 

@@ -28,6 +28,7 @@ def entry(start: int, stop: int, shape: object = None, dtype: object = "F32") ->
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}
 
 
+ONE = b'{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
 HOSTILE = {
     "huge header": (b"{}", b"", 1 << 62),
     "header past the end": (b"{}", b"", 100),
@@ -35,12 +36,7 @@ HOSTILE = {
     "not utf-8": (b"\xff\xfe", b"", None),
     "deep nesting": (b"[" * 50_000, b"", None),
     "a list": ([], b"", None),
-    "duplicate names": (
-        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
-        b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
-        b"1234",
-        None,
-    ),
+    "duplicate names": (b'{"a":%b,"a":%b}' % (ONE, ONE), b"1234", None),
     "negative offset": ({"a": entry(-4, 0, [1])}, b"1234", None),
     "huge offset": ({"a": entry(2**63, 2**63 + 4, [1])}, b"1234", None),
     "backwards": ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}, b"1234", None),
