@@ -89,7 +89,7 @@ def test_a_duplicate_of_a_filtered_record_is_kept(bench: Any, pairs: Pairs) -> N
 
 def near_rows() -> list[dict[str, str]]:
     text = passage(1, 60)
-    other = text.replace(text.split()[30], "changed")
+    other = text.replace(text.split()[30], "changed", 1)
     return [
         {"prompt": "p", "completion": text},
         {"prompt": "p", "completion": passage(2, 60)},
@@ -160,7 +160,7 @@ def test_what_a_split_keeps_together(bench: Any) -> None:
     rows = []
     for n in range(40):
         text = passage(n, 60)
-        twin = text.replace(text.split()[30], "changed")
+        twin = text.replace(text.split()[30], "changed", 1)
         rows += [{"prompt": f"p{n}", "completion": text}, {"prompt": f"q{n}", "completion": twin}]
         rows += [{"prompt": f"p{n}", "completion": f"short {n}"}]
     folder = bench.source("a", rows)
