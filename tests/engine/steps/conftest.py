@@ -68,11 +68,13 @@ def context(tmp_path: Path) -> ContextMaker:
 
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Path:
-    """A folder that has what a model folder must have, but no tensor among its weights."""
+    """A folder that has what a model folder must have, but weights of one number."""
     folder = tmp_path / "base"
     folder.mkdir()
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    weights = len(header).to_bytes(8, "little") + header + bytes(4)
+    (folder / "model.safetensors").write_bytes(weights)
     return folder
