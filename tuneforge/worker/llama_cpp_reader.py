@@ -21,6 +21,7 @@ class LlamaCpp:
             n_ctx=max(64, context),
             n_batch=max(64, context),
             n_threads=threads,
+            n_threads_batch=threads,  # more threads than cores spin for each other
             logits_all=True,
             verbose=False,
         )

@@ -38,7 +38,13 @@ LONGROPE = {
     "rope_theta": 10000.0,
     "short_factor": [1.0 + 0.1 * n for n in range(8)],
     "long_factor": [2.0 + 0.3 * n for n in range(8)],
-    "original_max_position_embeddings": 128,
+    # llama.cpp takes the long factors when its context, at least 256, exceeds this.
+    "original_max_position_embeddings": 512,
+}
+LONG_CONTEXT = {
+    "rope_parameters": LONGROPE,
+    "original_max_position_embeddings": 512,
+    "max_position_embeddings": 2048,
 }
 YARN = {
     "rope_type": "yarn",
@@ -66,7 +72,7 @@ MODELS = {
     "phi3": ("Phi3ForCausalLM", {}),
     "phi3-longrope": (
         "Phi3ForCausalLM",
-        {"rope_parameters": LONGROPE, "original_max_position_embeddings": 128},
+        LONG_CONTEXT,
     ),
     "gemma2": ("Gemma2ForCausalLM", GEMMA),
     "gemma3": ("Gemma3ForCausalLM", GEMMA | {"num_hidden_layers": 6}),

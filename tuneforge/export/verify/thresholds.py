@@ -30,7 +30,7 @@ THRESHOLDS = {
     "q5_k_s": Threshold(0.45, 0.6),
     "q4_k_m": Threshold(0.7, 0.4),
     "q4_k_s": Threshold(0.7, 0.4),
-    "q3_k_m": Threshold(0.9, 0.3),
+    "q3_k_m": Threshold(0.9, 0.15),
 }
 # What computing in bfloat16 adds, where the model is too large for float32 on this machine.
 BFLOAT16_ERROR = 0.05
