@@ -39,6 +39,13 @@ class GgufExport(ExportBase):
     )
 
 
+class BitsAndBytesExport(ExportBase):
+    """A Hugging Face model folder whose linear layers are quantised with bitsandbytes."""
+
+    format: Literal["bitsandbytes"]
+    quantize: Literal["int8", "nf4"] = Field("nf4", description="8-bit integers or 4-bit NF4.")
+
+
 class AdapterExport(ExportBase):
     """A PEFT adapter folder with the commands that serve it beside its base."""
 
@@ -60,5 +67,6 @@ class OllamaExport(ExportBase):
 
 
 Export = Annotated[
-    SafetensorsExport | GgufExport | AdapterExport | OllamaExport, Field(discriminator="format")
+    SafetensorsExport | GgufExport | BitsAndBytesExport | AdapterExport | OllamaExport,
+    Field(discriminator="format"),
 ]

@@ -10,6 +10,7 @@ from tuneforge.export.verify.report import Report
 FORMATS: Final = {
     "safetensors": "tuneforge.export.safetensors:export",
     "gguf": "tuneforge.export.gguf_files:export",
+    "bitsandbytes": "tuneforge.export.bitsandbytes:export",
     "adapter": "tuneforge.export.adapter:export",
     "ollama": "tuneforge.export.ollama.export:export",
 }

@@ -1,7 +1,9 @@
 """Export as GGUF: one file for each type, verified against the model."""
 
 import importlib.util
+import json
 from pathlib import Path
+from typing import Any
 
 from tuneforge_specs.export import GgufExport
 
@@ -80,10 +82,12 @@ def verify_files(job: Job, files: dict[str, Path], weights: Weights, notes: list
     if not why and not dtype:
         why = "the model does not fit into this machine's memory"
 
-    def probe(questions: dict[str, object]) -> dict[str, object]:
+    def probe(questions: dict[str, Any]) -> dict[str, Any]:
         # The digests make the job another one when a file of the same name has other content.
         digests = {path.name: file_digest(path) for path in files.values()}
-        return job.run_probe({"kind": "probe", "digests": digests, **questions})
+        output = job.run_job({"kind": "probe", "digests": digests, **questions})
+        found: dict[str, Any] = json.loads((output / "probe.json").read_text("utf-8"))
+        return found
 
     job.report.log("verifying against the model")
     subject = Subject(files, job.model, weights, job.terminators, job.trained.material)

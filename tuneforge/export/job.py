@@ -9,7 +9,7 @@ from tuneforge.export.model_folder import ModelFolder
 from tuneforge.export.verify.gguf import Material
 from tuneforge.step import Reporter
 
-Runner = Callable[[dict[str, Any]], dict[str, Any]]
+Runner = Callable[[dict[str, Any]], Path]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Job:
     """One export: from ``model`` (a folder of weights or of an adapter) into ``out``.
 
     ``base`` and ``base_model`` are the base's name and folder where they are known. ``linkable``
-    says that the model's files are the workspace's own, so that hard links are safe. ``run_probe``
-    runs the verification worker.
+    says that the model's files are the workspace's own, so that hard links are safe. ``run_job``
+    runs a job in a worker process and returns its output folder.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Job:
     out: Path
     trained: Trained
     report: Reporter
-    run_probe: Runner
+    run_job: Runner
     linkable: bool = False
     base: str = ""
     base_model: ModelFolder | None = None

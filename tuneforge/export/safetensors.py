@@ -76,7 +76,9 @@ def check_folder(job: Job, out: Path, report: Report) -> None:
         for name in TOKENIZER_FILES
         if (job.model.path / name).is_file() and not same(job.model.path / name, out / name)
     ]
-    report.add("tokenizer", "tokenizer.json", "bytes", not different, ", ".join(different) or "equal")
+    report.add(
+        "tokenizer", "tokenizer.json", "bytes", not different, ", ".join(different) or "equal"
+    )
     check_ends(job, shipped, report)
     check_template(job, shipped.chat_template, report)
 

@@ -37,7 +37,7 @@ def export_folder(
             out=made,
             trained=Trained(),
             report=reporter,
-            run_probe=lambda questions: _probe(run, questions, reporter, threads),
+            run_job=lambda job: _run(run, job, reporter, threads),
             base=_base_of(folder),
         )
         report = make(job, settings)
@@ -56,11 +56,7 @@ def _base_of(folder: Path) -> str:
     return str(json.loads(file.read_text("utf-8")).get("base_model_name_or_path") or "")
 
 
-def _probe(
-    run: Path, questions: dict[str, Any], reporter: Reporter, threads: int
-) -> dict[str, Any]:
+def _run(run: Path, job: dict[str, Any], reporter: Reporter, threads: int) -> Path:
     from tuneforge.runs import run_job
 
-    outcome = run_job(run, {**questions, "threads": threads}, reporter)
-    found: dict[str, Any] = json.loads((outcome.output / "probe.json").read_text("utf-8"))
-    return found
+    return run_job(run, {**job, "threads": threads}, reporter).output

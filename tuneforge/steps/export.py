@@ -1,6 +1,5 @@
 """The export step: make one format, verify it, write its card."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,7 +58,7 @@ def _job(context: StepContext, found: "Lineage") -> "Job":
         out=context.out,
         trained=_trained(found.behind(artifact)),
         report=context.report,
-        run_probe=lambda questions: _probe(context, questions),
+        run_job=lambda job: _run(context, job),
         # Files reached through a link belong to someone else: they must not become read-only.
         linkable=not folder.is_symlink(),
         base=str(read_json(base / "base.json").get("id", "")),
@@ -124,11 +123,9 @@ def _eval_rows(path: Path) -> dict[str, list[tuple[int, ...]]]:
     }
 
 
-def _probe(context: StepContext, questions: dict[str, Any]) -> dict[str, Any]:
+def _run(context: StepContext, job: dict[str, Any]) -> Path:
     from tuneforge.runs import run_job
     from tuneforge.workspace import Workspace
 
     run_dir = Workspace(context.workspace).run_path(context.step.id, context.key)
-    outcome = run_job(run_dir, {**questions, "threads": context.threads}, context.report)
-    found: dict[str, Any] = json.loads((outcome.output / "probe.json").read_text("utf-8"))
-    return found
+    return run_job(run_dir, {**job, "threads": context.threads}, context.report).output

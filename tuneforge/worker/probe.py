@@ -56,7 +56,7 @@ def measure(
     phase("source")
     model = _load_source(source, dtype)
     sequences = _bounded(questions.sequences, model.config.get_text_config().vocab_size)
-    expected = [_logits(model, ids) for ids in sequences]
+    expected = [logits_of(model, ids) for ids in sequences]
     result: dict[str, Any] = {"generated": _generate(model, questions), "files": {}}
     del model
     for file in files:
@@ -64,7 +64,7 @@ def measure(
         model = gguf_model.load(file, dtype)
         comparison = Comparison()
         for ids, logits in zip(sequences, expected, strict=True):
-            comparison.add(logits, _logits(model, ids))
+            comparison.add(logits, logits_of(model, ids))
         result["files"][file.name] = {
             "logits": comparison.summary(),
             "generated": _generate(model, questions),
@@ -115,7 +115,7 @@ def _bounded(sequences: list[list[int]], vocabulary: int) -> list[list[int]]:
     return kept
 
 
-def _logits(model: Any, ids: list[int]) -> Any:
+def logits_of(model: Any, ids: list[int]) -> Any:
     """Return logits (positions, vocabulary) as float32."""
     import torch
 

@@ -41,7 +41,7 @@ def job(tiny, tmp_path, reporter):
     out.mkdir()
     trained = Trained((2,), ((folder / "chat_template.jinja").read_text("utf-8"),))
     return Job(
-        "triage", ModelFolder(folder), out, trained, reporter, lambda _j: {}, base="acme/base-7b"
+        "triage", ModelFolder(folder), out, trained, reporter, lambda _j: out, base="acme/base-7b"
     )
 
 

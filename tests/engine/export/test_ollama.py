@@ -116,7 +116,7 @@ def job(tiny, tmp_path, reporter, monkeypatch):
     (folder / "generation_config.json").write_text('{"eos_token_id": 2, "temperature": 0.6}')
     out = tmp_path / "out"
     out.mkdir()
-    return Job("triage", ModelFolder(folder), out, Trained((2,)), reporter, lambda _job: {})
+    return Job("triage", ModelFolder(folder), out, Trained((2,)), reporter, lambda _job: out)
 
 
 def test_modelfile(job):

@@ -1,4 +1,4 @@
-"""How far the logits of each GGUF type may be from the source's.
+"""How far the logits of each quantisation may be from the source's.
 
 Figures are means over probe positions, in units that do not depend on the model's scale:
 ``relative_error`` is the RMS error over the spread (standard deviation) of a position's logits,
@@ -25,6 +25,8 @@ THRESHOLDS = {
     "q8_0": Threshold(0.12, 0.95),
     "q5_0": Threshold(0.45, 0.6),
     "q4_0": Threshold(0.7, 0.4),
+    "int8": Threshold(0.25, 0.85),
+    "nf4": Threshold(0.7, 0.4),
     "q6_k": Threshold(0.25, 0.85),
     "q5_k_m": Threshold(0.45, 0.6),
     "q5_k_s": Threshold(0.45, 0.6),
