@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sql": ("tuneforge.cli.sql:sql", "query the datastore, read-only"),
     "merge": ("tuneforge.cli.merge:merge", "merge models and adapters, without data or training"),
     "export": ("tuneforge.cli.export:export", "export a model folder"),
+    "push": ("tuneforge.cli.push:push", "upload an export to a hub; says what it would do"),
     "evaluate": ("tuneforge.cli.evaluate:evaluate", "measure a model on held-out rows"),
     "chat": ("tuneforge.cli.chat:chat", "talk to a model"),
     "tui": ("tuneforge.cli.tui:tui", "open the cockpit"),
