@@ -7,23 +7,25 @@ from tuneforge_specs.base import BaseCommon
 from tuneforge_specs.errors import EnvironmentMissing, UsageError
 from tuneforge_specs.train import Adapter, DpoTrain
 
-from tuneforge.backend import choose
-from tuneforge.device import Device, detect
-from tuneforge.fit import UnknownArchitecture, estimate
-from tuneforge.runs import run_job
-from tuneforge.step import Artifact, StepContext
-from tuneforge.workspace import Workspace
-
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tuneforge.device import Device
+    from tuneforge.step import Artifact, StepContext
 
 VERSION: Final = 1
 
 
-def run(context: StepContext) -> None:
+def run(context: "StepContext") -> None:
     """Write ``adapter/`` or ``model/`` with tokenizer and template, and training.json."""
+    # Planning imports this module for its VERSION: what only a run needs loads here.
+    from tuneforge.device import detect
+    from tuneforge.runs import run_job
+    from tuneforge.workspace import Workspace
+
     device = detect()
-    job = job_of(context, device)
+    memory = predicted(context, device)
+    job = job_of(context, device) | {"predicted_bytes": memory.get("total_bytes", 0)}
     run_dir = Workspace(context.workspace).run_path(context.step.id, context.key)
     outcome = run_job(run_dir, job, context.report)
     outcome.copy_to(context.out)
@@ -31,15 +33,17 @@ def run(context: StepContext) -> None:
     context.notes["backend"] = {"name": job["backend"], "why": job["why"]}
     context.notes["device"] = device.name
     context.notes["memory"] = {
-        "predicted": predicted(context, device),
+        "predicted": memory,
         "measured_bytes": outcome.summary["peak_memory_bytes"],
     }
     if outcome.oom:
         context.notes["oom"] = list(outcome.oom)
 
 
-def job_of(context: StepContext, device: Device) -> dict[str, Any]:
+def job_of(context: "StepContext", device: "Device") -> dict[str, Any]:
     """Return all that the worker needs, as plain values."""
+    from tuneforge.backend import choose
+
     train = context.spec.train[context.step.name]
     choice = choose(train.backend, device)
     return {
@@ -60,8 +64,10 @@ def job_of(context: StepContext, device: Device) -> dict[str, Any]:
     }
 
 
-def predicted(context: StepContext, device: Device) -> dict[str, int]:
+def predicted(context: "StepContext", device: "Device") -> dict[str, int]:
     """Return the peak memory that `plan` told, all of it and what torch itself would count."""
+    from tuneforge.fit import UnknownArchitecture, estimate
+
     config = json.loads((context.inputs["base"].path / "model" / "config.json").read_text())
     rendering = json.loads((context.inputs["render"].path / "rendering.json").read_text())
     train = context.spec.train[context.step.name]
@@ -74,7 +80,7 @@ def predicted(context: StepContext, device: Device) -> dict[str, int]:
     return {"total_bytes": told.total, "allocated_bytes": told.allocated}
 
 
-def compute_dtype(base: BaseCommon, device: Device) -> str:
+def compute_dtype(base: BaseCommon, device: "Device") -> str:
     """Return the dtype a base computes in; float16 needs a GPU's loss scaling."""
     if base.dtype == "auto":
         return "bfloat16" if device.kind == "cuda" else "float32"
@@ -85,7 +91,7 @@ def compute_dtype(base: BaseCommon, device: Device) -> str:
     return base.dtype
 
 
-def _base(artifact: Artifact, base: BaseCommon, device: Device) -> dict[str, Any]:
+def _base(artifact: "Artifact", base: BaseCommon, device: "Device") -> dict[str, Any]:
     facts = json.loads((artifact.path / "base.json").read_text())
     return {
         "path": str(artifact.path / "model"),
@@ -96,7 +102,7 @@ def _base(artifact: Artifact, base: BaseCommon, device: Device) -> dict[str, Any
     }
 
 
-def _start(context: StepContext, adapter: Adapter) -> dict[str, str]:
+def _start(context: "StepContext", adapter: Adapter) -> dict[str, str]:
     start, base = context.inputs["start"], context.inputs["base"]
     trained = json.loads((start.path / "training.json").read_text())["base"]
     digest = json.loads((base.path / "base.json").read_text())["digest"]

@@ -14,7 +14,10 @@ from tuneforge_specs.errors import UsageError
 from tuneforge.runs.folder import read_json, write_json
 
 MARKER: Final = "complete.json"
-FREE: Final = ("threads", "why", "args.checkpoint_every", "args.keep_checkpoints")
+FREE: Final = (
+    *("threads", "why", "predicted_bytes"),
+    *("args.checkpoint_every", "args.keep_checkpoints"),
+)
 """What may change between a checkpoint and the job that goes on from it."""
 
 
