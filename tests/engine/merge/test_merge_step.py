@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from tuneforge_specs.spec import Spec
+
 from tuneforge.step import Artifact, Step, StepContext
 from tuneforge.steps import merge
-from tuneforge_specs.spec import Spec
 
 NAME = "model.layers.0.self_attn.q_proj"
 SPEC: dict[str, Any] = {
