@@ -38,7 +38,7 @@ def block_maxima(values: Floats) -> Floats:
     ``values`` must start on a block boundary of its tensor.
     """
     whole = values.size - values.size % BLOCK
-    maxima = np.abs(values[:whole]).reshape(-1, BLOCK).max(axis=1, initial=0)
+    maxima: Floats = np.abs(values[:whole]).reshape(-1, BLOCK).max(axis=1, initial=0)
     if whole < values.size:
         last = max(np.abs(values[whole:]).max(), np.float32(1e-38))
         maxima = np.append(maxima, last)
@@ -80,7 +80,8 @@ def pack(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """
     if codes.size % 2:
         codes = np.append(codes, np.uint8(7))
-    return (codes[::2] << 4) | codes[1::2]
+    high: npt.NDArray[np.uint8] = np.left_shift(codes[::2], np.uint8(4))
+    return high | codes[1::2]
 
 
 def nested(maxima: Floats) -> tuple[npt.NDArray[np.uint8], Floats, np.float32]:
