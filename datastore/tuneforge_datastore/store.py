@@ -80,9 +80,7 @@ def publish(workspace: Path, catalog: Catalog) -> None:
 
 
 def _replace(workspace: Path, catalog: Catalog) -> None:
-    # Inside the lock any draft is what a killed publish left.
-    for stale in (workspace / "tmp").glob("store-*.duckdb*"):
-        stale.unlink(missing_ok=True)
+    _remove_drafts(workspace)
     draft = workspace / "tmp" / f"store-{os.getpid()}.duckdb"
     store = workspace / STORE
     try:
@@ -92,6 +90,7 @@ def _replace(workspace: Path, catalog: Catalog) -> None:
                 connection.execute(statement, values)
             connection.execute("COMMIT")
     except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
+        _remove_drafts(workspace)
         raise EnvironmentMissing(
             f"{store} cannot be written: {error}", "make room on the disk, or rebuild"
         ) from error
@@ -99,6 +98,12 @@ def _replace(workspace: Path, catalog: Catalog) -> None:
     # The log of a client that opened the store for writing and died: it belongs to the old file.
     Path(f"{store}.wal").unlink(missing_ok=True)
     draft.replace(store)
+
+
+def _remove_drafts(workspace: Path) -> None:
+    """Delete what a failed or killed publish left; the lock is held, so no draft is in use."""
+    for stale in (workspace / "tmp").glob("store-*.duckdb*"):
+        stale.unlink(missing_ok=True)
 
 
 def _statements(workspace: Path, catalog: Catalog) -> Iterator[tuple[str, list[object]]]:

@@ -21,6 +21,8 @@ _SYNTAX_FIXES = {
     "Expected '=' after a key in a key/value pair": "write `key = value`; quote keys with spaces",
     "Expected newline or end of document after a statement": "one `key = value` a line",
     "Unclosed array": "close the list with `]`",
+    "Expected ']' at the end of a table declaration": "close the table's name with `]`",
+    "Illegal character": "remove the character",
 }
 
 

@@ -81,7 +81,7 @@ def _retype(shape: Shape, value: Any) -> str:
         if shape.annotation is bool and value.lower() in ("true", "false"):
             return f"write {value.lower()} without quotes"
         if shape.annotation in (int, float):
-            return "write the number without quotes" if _is_number(value) else ""
+            return "write the number without quotes" if _is_number(value) else "write a number"
     if shape.annotation is str and isinstance(value, int | float):
         return f'put it in quotes: "{str(value).lower()}"'
     return ""

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent / "light"))
+
 # stands where a spec says #TINY
 TINY = """[base.scratch]
 hidden = 32

@@ -11,8 +11,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-def as_user_error(step: str, error: BaseException, workspace: Path) -> TuneforgeError | None:
-    """Translate what a step raised; None where it is a bug of ours."""
+def as_user_error(step: str, error: BaseException, workspace: Path | None) -> TuneforgeError | None:
+    """Translate what a step raised; None where it is a bug of ours.
+
+    Without a workspace ``step`` is a command, which writes where the user said.
+    """
     if isinstance(error, TuneforgeError):
         return error
     if isinstance(error, KeyboardInterrupt):
@@ -25,21 +28,36 @@ def as_user_error(step: str, error: BaseException, workspace: Path) -> Tuneforge
     return next((translated for translated in found if translated is not None), None)
 
 
-def _storage(step: str, cause: BaseException, workspace: Path) -> TuneforgeError | None:
+def _storage(step: str, cause: BaseException, workspace: Path | None) -> TuneforgeError | None:
     number = cause.errno if isinstance(cause, OSError) else None
     if number in _FULL or "no space left on device" in str(cause).lower():
-        free = shutil.disk_usage(workspace).free / 1e6
+        disk = workspace or _disk_of(cause)
+        free = shutil.disk_usage(disk).free / 1e6
         return EnvironmentMissing(
-            f"{step}: the disk is full ({free:.0f} MB free in {workspace})",
+            f"{step}: the disk is full ({free:.0f} MB free in {disk})",
             "make room (tuneforge gc removes what the current spec no longer needs) "
             "and build again; nothing half-written is left",
         )
+    if number == errno.EFBIG or "file too large" in str(cause).lower():
+        return EnvironmentMissing(
+            f"{step}: a file would be larger than this system lets us write ({cause})",
+            "raise the limit (ulimit -f), or write smaller files: shard_size of a merge",
+        )
+    if number in _READ_ONLY and workspace is None:
+        return EnvironmentMissing(f"{step}: {cause}", "see that the place may be read and written")
     if number in _READ_ONLY and str(workspace) in str(cause):
         return EnvironmentMissing(
             f"{step}: the workspace cannot be written: {cause}",
             "make it writable, or name another one with --workspace DIR",
         )
     return None
+
+
+def _disk_of(cause: BaseException) -> Path:
+    """Give a folder that is there, on the disk that an error is about."""
+    name = getattr(cause, "filename2", None) or getattr(cause, "filename", None)
+    place = Path(name).absolute() if isinstance(name, str) else Path.cwd()
+    return next(folder for folder in (place, *place.parents) if folder.is_dir())
 
 
 def _missing(step: str, module: str) -> TuneforgeError | None:

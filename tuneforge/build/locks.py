@@ -34,7 +34,8 @@ def step_lock(
                 told = True
     holder = path.with_suffix(".pid")
     try:
-        holder.write_text(str(os.getpid()))
+        with suppress(OSError):  # it only tells who is waited for; on a full disk the step says so
+            holder.write_text(str(os.getpid()))
         yield
     finally:
         holder.unlink(missing_ok=True)

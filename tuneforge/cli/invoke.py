@@ -30,7 +30,7 @@ def invoke(name: str, target: str, arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{describe(error)}\n")
         return error.exit_code
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback on the screen)
-        return _usage(error) or _crash(error, name)
+        return _usage(error) or _of_the_machine(error, name) or _crash(error, name)
     return code
 
 
@@ -71,6 +71,17 @@ def _usage(error: Exception) -> int:
         return 0
     show()
     return code
+
+
+def _of_the_machine(error: Exception, name: str) -> int:
+    """Show what is wrong with the disk, memory or packages; 0 where it is something else."""
+    from tuneforge.build.failures import as_user_error
+
+    translated = as_user_error(f"tuneforge {name}", error, None)
+    if translated is None:
+        return 0
+    sys.stderr.write(f"{describe(translated)}\n")
+    return translated.exit_code
 
 
 def _crash(error: Exception, name: str) -> int:

@@ -10,7 +10,7 @@ from tuneforge_specs.merge import AdapterInput, ModelInput
 from tuneforge_specs.sources import HfSource, PathSource, Source, SqlSource
 from tuneforge_specs.spec import Spec
 
-from tuneforge.plan.files import model_files, source_files, sql_files, template_file
+from tuneforge.plan.files import model_files, source_files, sql_files, template_file, wordlist_files
 from tuneforge.plan.hub import Located, locate
 
 
@@ -48,6 +48,7 @@ def gather(
         )
         found["base"] = _weights(place, key, "model")
     for name, dataset in spec.datasets.items():
+        found[f"dataset.{name}"] = External(wordlist_files(dataset.filters, directory))
         found[f"render.{name}"] = External(template_file(dataset.template.chat, directory))
     for name in spec.merge:
         found[f"merge.{name}"] = _merge(spec, name, directory, pins)
@@ -86,6 +87,9 @@ def _merge(spec: Spec, name: str, directory: Path, pins: Mapping[str, str]) -> E
         place = locate(text, "main", kind="model", pinned=pins.get(key, ""), directory=directory)
         found = _weights(place, key, f"inputs[{index}]")
         files |= found.files
+        training = place.folder and place.folder.parent / "training.json"
+        if what == "adapter" and training and training.is_file():
+            files[f"inputs[{index}].training"] = training  # says what the adapter trained on
         commits |= found.commits
     return External(files, commits)
 
