@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from tuneforge_specs.model import Fraction, Many, Model, Name, Positive, Rate
+from tuneforge_specs.model import Count, Fraction, Many, Model, Name, Positive, Rate
 
 
 class InputBase(Model):
@@ -246,6 +246,34 @@ class ArceeFusionMerge(MergeBase):
     inputs: OneInput
 
 
+class Slice(Model):
+    """A run of layers taken from one input."""
+
+    input: Count = Field(description="Which of `inputs`, counted from 0.")
+    layers: Annotated[Many[Count], Field(min_length=2, max_length=2)] = Field(
+        description="First layer, and the one after the last."
+    )
+    scale: float = Field(1.0, description="Factor of these layers' weights.")
+
+
+class PassthroughMerge(MergeBase):
+    """Stack layers of the inputs, unchanged; all outside of layers is the base's."""
+
+    method: Literal["passthrough"]
+    slices: Annotated[Many[Slice], Field(min_length=1)] = Field(
+        description="Runs of layers, from the bottom up."
+    )
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Self:
+        for index, part in enumerate(self.slices):
+            if part.input >= len(self.inputs):
+                raise ValueError(f"slice {index}: there is no input {part.input}")
+            if part.layers[0] >= part.layers[1]:
+                raise ValueError(f"slice {index}: layers {list(part.layers)} are none")
+        return self
+
+
 Merge = Annotated[
     LoraMerge
     | LinearMerge
@@ -264,6 +292,7 @@ Merge = Annotated[
     | ModelStockMerge
     | SceMerge
     | NearswapMerge
-    | ArceeFusionMerge,
+    | ArceeFusionMerge
+    | PassthroughMerge,
     Field(discriminator="method"),
 ]

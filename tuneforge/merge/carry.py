@@ -41,15 +41,13 @@ def holds_tokenizer(folder: Path) -> bool:
 
 
 def merged_config(plan: MergePlan) -> dict[str, Any]:
-    """Return the base's config with the dtype of the result and whether embeddings are tied."""
+    """Return the base's config with the dtype of the result and what else the plan changes."""
     config = dict(plan.base.config)
     codes = [t.entry.dtype for t in plan.tensors if t.entry.dtype in TORCH_NAMES]
     if codes:
         dtype = TORCH_NAMES[max(set(codes), key=codes.count)]
         _set_dtype(config, dtype)
-    if plan.untied:
-        config["tie_word_embeddings"] = False
-    return config
+    return config | dict(plan.config)
 
 
 def _set_dtype(config: dict[str, Any], dtype: str) -> None:

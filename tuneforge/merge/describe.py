@@ -43,7 +43,9 @@ def seconds(plan: MergePlan, threads: int) -> float:
 
 def plan_lines(plan: MergePlan, threads: int) -> list[str]:
     """Write the plan for people: what is merged, tensor by tensor, and what it takes."""
-    paper = method_named(plan.spec.method).paper if plan.spec.method in METHODS else "PEFT"
+    paper = {"lora": "as PEFT", "passthrough": "layers as they are"}.get(plan.spec.method, "")
+    if plan.spec.method in METHODS:
+        paper = method_named(plan.spec.method).paper
     lines = [
         f"  method  {plan.spec.method} ({paper})",
         f"  base    {plan.base.folder} ({plan.onto.name} weights)",

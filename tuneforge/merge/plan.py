@@ -1,11 +1,11 @@
 """Fix everything about a merge before any weight is read: each tensor, its inputs, its bytes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuneforge_specs.errors import DataError
-from tuneforge_specs.merge import LoraMerge, Merge
+from tuneforge_specs.merge import LoraMerge, Merge, PassthroughMerge
 
 from tuneforge.merge.base import Onto, check_dequantisable, is_quantised
 from tuneforge.merge.blocks import BLOCK, matrix_shape
@@ -23,12 +23,17 @@ _PROGRAM = 180 << 20
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """One tensor of the result. ``action``: copy, cast, lora, replace or the method's name."""
+    """One tensor of the result. ``action``: copy, cast, lora, replace, stack or the method's name.
+
+    A stacked tensor is ``scale`` times the tensor ``origin`` of its one source.
+    """
 
     entry: Entry
     action: str
     sources: tuple[Source, ...]
     quantised: bool = False
+    origin: str = ""
+    scale: float = 1.0
 
     @property
     def name(self) -> str:
@@ -43,15 +48,20 @@ class TensorPlan:
 
 @dataclass(frozen=True)
 class MergePlan:
-    """A merge that can be run, printed or refused."""
+    """A merge that can be run, printed or refused. ``config``: what changes in config.json."""
 
     spec: Merge
     base: Model
     onto: Onto
     sources: tuple[Source, ...]
     tensors: tuple[TensorPlan, ...]
-    untied: bool
     seed: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def untied(self) -> bool:
+        """Whether the output head becomes a tensor apart from the embedding."""
+        return self.config.get("tie_word_embeddings") is False
 
     @property
     def bytes_in(self) -> int:
@@ -97,12 +107,18 @@ def plan_merge(
         )
     if onto.dtype:
         check_dequantisable(base)
+    if isinstance(spec, PassthroughMerge):
+        from tuneforge.merge.stack import stacked
+
+        tensors, config = stacked(base, sources, spec)
+        return MergePlan(spec, base, onto, tuple(sources), tuple(tensors), seed, config)
     for source in sources:
         if source.model is not None:
             _check_same(base, source.model)
     tensors = [_tensor(base, name, sources, spec, onto) for name in base.weights]
     extra = _separate_heads(base, sources, spec)
-    return MergePlan(spec, base, onto, tuple(sources), tuple(tensors + extra), bool(extra), seed)
+    config = {"tie_word_embeddings": False} if extra else {}
+    return MergePlan(spec, base, onto, tuple(sources), tuple(tensors + extra), seed, config)
 
 
 def _tensor(

@@ -14,7 +14,7 @@ from tuneforge_specs.errors import DataError
 from tuneforge_specs.merge import LoraMerge
 
 from tuneforge.merge.base import base_rows
-from tuneforge.merge.blocks import matrix_shape, row_blocks
+from tuneforge.merge.blocks import StoredRows, matrix_shape, row_blocks
 from tuneforge.merge.lora import Fold, Folder
 from tuneforge.merge.memory import keep_freed_memory
 from tuneforge.merge.method import Combine, Floats, Tensor
@@ -87,6 +87,8 @@ def _merge_tensor(plan: MergePlan, tensor: TensorPlan, writer: ShardWriter) -> T
         return TensorResult(tensor.name, "copy", 0, size, 0.0, 0.0)
     if tensor.action == "replace":
         return _write_head(plan, tensor, writer)
+    if tensor.action == "stack":
+        return _write_layer(tensor, writer)
     rows, columns = matrix_shape(tensor.entry.shape)
     base = base_rows(plan.base, tensor.name, plan.onto)
     job = Tensor(
@@ -193,6 +195,22 @@ def _write_head(plan: MergePlan, tensor: TensorPlan, writer: ShardWriter) -> Ten
         empty = np.zeros((last - first, columns), np.float32)
         _write(tensor, writer, first * columns, empty, head.full(first, last, empty), tally)
     return tally.result(tensor)
+
+
+def _write_layer(tensor: TensorPlan, writer: ShardWriter) -> TensorResult:
+    """Copy a layer's tensor to its place in the stack; its bytes stay unless it is scaled."""
+    model = tensor.sources[0].model
+    assert model is not None
+    info = model.weights[tensor.origin]
+    if tensor.scale == 1.0 and info.dtype == tensor.entry.dtype:
+        writer.copy(tensor.name, model.weights, tensor.origin)
+    else:
+        rows, columns = matrix_shape(info.shape)
+        stored = StoredRows(model.weights, info)
+        for first, last in row_blocks(rows, columns):
+            values = stored.rows(first, last) * np.float32(tensor.scale)
+            _write(tensor, writer, first * columns, None, values, _Tally())
+    return TensorResult(tensor.name, "stack", info.size, info.size, 0.0, 0.0, exact=False)
 
 
 def check_not_zero(source: Source) -> None:
