@@ -14,7 +14,9 @@ _FREE_TO_CHANGE = frozenset({"dropout"})
 _TRIMMING = frozenset(
     {"ties", "dare_linear", "dare_ties", "della", "della_linear", "breadcrumbs", "breadcrumbs_ties"}
 )
-_UNWEIGHTED = frozenset({"slerp", "karcher", "model_stock", "sce", "nearswap", "arcee_fusion"})
+_UNWEIGHTED = frozenset(
+    {"slerp", "karcher", "model_stock", "sce", "nearswap", "arcee_fusion", "passthrough"}
+)
 
 
 def continue_adapters(spec: Spec) -> Spec:
