@@ -127,13 +127,15 @@ class Graph:
     def _export(self, name: str) -> Step:
         export = self._spec.export[name]
         inputs = {"model": self._model(export.model), "base": "base"}
+        gates: dict[str, Json] = {}  # the card quotes them
         for evaluation in self._after(name):
             inputs[f"after.{evaluation}"] = f"evaluate.{evaluation}"
+            gates[f"evaluate.{evaluation}.gate"] = list(self._spec.evaluate[evaluation].gate)
         params = table(self._resolved, ("export", name), ("model", "after"))
         params["build.name"] = self._spec.build.name
         for source, table_ in sorted(self._resolved.get("sources", {}).items()):
             params[f"sources.{source}.license"] = table_["license"]
-        return self._step("export", name, params | self._precision, inputs)
+        return self._step("export", name, params | gates | self._precision, inputs)
 
     def _after(self, export: str) -> tuple[str, ...]:
         table_ = self._spec.export[export]
