@@ -37,10 +37,14 @@ class Resources:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Folders of ingested sources by name: those mixed in, and those not to be leaked."""
+    """Folders of ingested sources by name: those mixed in, and those not to be leaked.
+
+    ``directory`` is the base of the paths in the spec.
+    """
 
     sources: Mapping[str, Path]
     against: Mapping[str, Path] = field(default_factory=dict)
+    directory: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,17 @@ def curate(
     ledger = Ledger(rows)
     ledger.count_unreadable()
     sample(ledger, dataset.mix, seed)
-    readable = [source.folder for source in rows.sources]
-    with scratch(resources.folder, readable, resources.threads, resources.memory_limit) as database:
-        run_filters(database, ledger, dataset.filters, f"datasets.{name}.filters")
+    with (
+        _cleaned(ledger, dataset.clean, resources.folder, out) as patches,
+        scratch(
+            resources.folder,
+            [*(source.folder for source in rows.sources), patches],
+            resources.threads,
+            resources.memory_limit,
+        ) as database,
+    ):
+        place = f"datasets.{name}.filters"
+        run_filters(database, ledger, dataset.filters, place, inputs.directory)
         if dataset.dedup.exact:
             duplicates.drop_exact(database, ledger, ids)
     if dataset.dedup.near:

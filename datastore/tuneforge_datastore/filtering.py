@@ -1,6 +1,7 @@
-"""Run a dataset's filters in one pass over its rows; the first that fails names the reason."""
+"""Run a dataset's filters over its rows; of those in one pass the first that fails drops."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -8,15 +9,21 @@ import pyarrow.compute as pc
 from tuneforge_specs.errors import DataError, UsageError
 from tuneforge_specs.filters import Filter
 
-from tuneforge_datastore.filters import Check, check
+from tuneforge_datastore.filters import Check, Pass, Setting, check
 from tuneforge_datastore.ingest.query import first_line
 from tuneforge_datastore.ledger import DROPS, EVIDENCE_SHOWN, Ledger
 from tuneforge_datastore.records import SCHEMA
 from tuneforge_datastore.rows import SourceRows
 
+Checks = Mapping[int, Check]
+
 
 def run_filters(
-    connection: duckdb.DuckDBPyConnection, ledger: Ledger, filters: Sequence[Filter], place: str
+    connection: duckdb.DuckDBPyConnection,
+    ledger: Ledger,
+    filters: Sequence[Filter],
+    place: str,
+    directory: Path,
 ) -> None:
     """Drop what fails; ``place`` is the key path of the list, for messages.
 
@@ -24,34 +31,52 @@ def run_filters(
         UsageError: a SQL predicate that DuckDB does not understand.
         DataError: a SQL predicate that fails on a row.
     """
-    if not filters:
+    waiting: dict[int, Check] = {}
+    for index, one in enumerate(map(check, filters)):
+        setting = Setting(connection, directory, f"{place}[{index}]", f"filters[{index}]")
+        if isinstance(one, Pass):
+            _drop_failed(connection, ledger, waiting, place)
+            waiting = {}
+            one.run(setting, ledger)
+        else:
+            one.prepare(setting)
+            waiting[index] = one
+    _drop_failed(connection, ledger, waiting, place)
+
+
+def _drop_failed(
+    connection: duckdb.DuckDBPyConnection, ledger: Ledger, checks: Checks, place: str
+) -> None:
+    if not checks:
         return
-    checks = [check(one) for one in filters]
-    failed = pa.concat_tables(
+    found = failed(connection, ledger, checks, place)
+    for index, one in checks.items():
+        mine = found.filter(pc.equal(found.column("failed"), index)).select(DROPS.names)
+        ledger.record(f"filters[{index}]", one.rule, mine.cast(DROPS))
+
+
+def failed(
+    connection: duckdb.DuckDBPyConnection, ledger: Ledger, checks: Checks, place: str
+) -> pa.Table:
+    """Find the rows alive that fail: ``DROPS``, and the index of the check in ``failed``."""
+    return pa.concat_tables(
         [_failed(connection, ledger, source, checks, place) for source in ledger.rows.sources]
     ).sort_by("row")
-    for index, one in enumerate(checks):
-        mine = failed.filter(pc.equal(failed.column("failed"), index)).select(DROPS.names)
-        ledger.record(f"filters[{index}]", one.rule, mine.cast(DROPS))
 
 
 def _failed(
     connection: duckdb.DuckDBPyConnection,
     ledger: Ledger,
     source: SourceRows,
-    checks: Sequence[Check],
+    checks: Checks,
     place: str,
 ) -> pa.Table:
     rows = ledger.rows
     alive = pa.table({"row": rows.numbers()})
-    table = (
-        f'(SELECT *, file_row_number + {source.first} AS "row" '
-        "FROM read_parquet($records, file_row_number = true))"
-    )
+    table, values = source.relation()
     if len(alive) < len(rows):
         connection.register("alive", alive)
         table = f'(SELECT * FROM {table} SEMI JOIN alive USING ("row"))'
-    values = {"records": str(source.records)}
     _bind_all(connection, checks, values, table, place)
     try:
         return connection.sql(_query(checks, table), params=values).to_arrow_table()
@@ -61,11 +86,11 @@ def _failed(
         ) from None
 
 
-def _query(checks: Sequence[Check], table: str) -> str:
+def _query(checks: Checks, table: str) -> str:
     names = ", ".join(SCHEMA.names)
-    order = " ".join(f"WHEN NOT ({one.keep}) THEN {i}" for i, one in enumerate(checks))
+    order = " ".join(f"WHEN NOT ({one.keep}) THEN {i}" for i, one in checks.items())
     pick = {
-        what: " ".join(f"WHEN {i} THEN {getattr(one, what)}" for i, one in enumerate(checks))
+        what: " ".join(f"WHEN {i} THEN {getattr(one, what)}" for i, one in checks.items())
         for what in ("score", "reason", "evidence")
     }
     return (
@@ -80,12 +105,12 @@ def _query(checks: Sequence[Check], table: str) -> str:
 
 def _bind_all(
     connection: duckdb.DuckDBPyConnection,
-    checks: Sequence[Check],
+    checks: Checks,
     values: dict[str, str],
     table: str,
     place: str,
 ) -> None:
-    for index, one in enumerate(checks):
+    for index, one in checks.items():
         query = f"SELECT 1 FROM {table} WHERE ({one.keep}) LIMIT 0"
         try:
             statements = connection.extract_statements(query)
@@ -103,14 +128,14 @@ def _bind_all(
 
 def _culprit(
     connection: duckdb.DuckDBPyConnection,
-    checks: Sequence[Check],
+    checks: Checks,
     values: dict[str, str],
     table: str,
     place: str,
 ) -> DataError | None:
-    for index, one in enumerate(checks):
+    for index, one in checks.items():
         try:
-            connection.execute(_query([one], table), values).fetchall()
+            connection.execute(_query({index: one}, table), values).fetchall()
         except duckdb.Error as error:
             return DataError(
                 f"{place}[{index}] ({one.rule}): {first_line(error)}",

@@ -1,12 +1,13 @@
 """The quality filters a dataset may apply, in order; each names why a record is dropped."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
 from tuneforge_specs.model import Count, Fraction, Many, Model, Positive
 
 Part = Literal["prompt", "completion", "whole"]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 
 
 class LengthFilter(Model):
@@ -48,16 +49,16 @@ class SymbolsFilter(Model):
     """Drop records in which more than ``max`` of the visible characters are ``what``."""
 
     kind: Literal["symbols"]
-    of: Part = "completion"
-    what: Literal["symbols", "digits"] = "symbols"
-    max: Fraction = 0.3
+    of: Part = Field("completion", description="Part of the record that is measured.")
+    what: Literal["symbols", "digits"] = Field("symbols", description="What is counted.")
+    max: Fraction = Field(0.3, description="Greatest share that is kept.")
 
 
 class RepetitionFilter(Model):
     """Drop texts that repeat themselves, by the rules of Gopher (Rae et al. 2021, table A1)."""
 
     kind: Literal["repetition"]
-    of: Part = "completion"
+    of: Part = Field("completion", description="Part of the record that is measured.")
     strictness: Annotated[float, Field(gt=0.0, le=4.0)] = Field(
         1.0, description="Divides every limit of the paper; above 1 drops more."
     )
@@ -67,7 +68,7 @@ class EchoFilter(Model):
     """Drop records whose completion begins by repeating a prompt of at least ``min`` characters."""
 
     kind: Literal["echo"]
-    min: Positive = 20
+    min: Positive = Field(20, description="Shorter prompts, in characters, are not looked at.")
 
 
 class RolesFilter(Model):
@@ -80,7 +81,7 @@ class UrlFilter(Model):
     """Drop records whose ``of`` part is nothing but web addresses."""
 
     kind: Literal["url-only"]
-    of: Part = "completion"
+    of: Part = Field("completion", description="Part of the record that is looked at.")
 
 
 Personal = Literal["email", "phone", "card", "key"]
@@ -92,6 +93,70 @@ class PiiFilter(Model):
     kind: Literal["pii"]
     of: Part = "whole"
     find: Annotated[Many[Personal], Field(min_length=1)] = ("email", "phone", "card", "key")
+
+
+class LanguageFilter(Model):
+    """Keep records in one of the languages ``keep`` (needs the extra ``tuneforge[language]``)."""
+
+    kind: Literal["language"]
+    keep: Annotated[Many[Code], Field(min_length=1)] = Field(
+        description="ISO 639-1 codes of the languages that are kept, such as `en`."
+    )
+    among: Many[Code] = Field(
+        (),
+        description="The languages a text may be in, those kept included; none means all 75, "
+        "which takes 1 GB of memory.",
+    )
+    of: Part = Field("completion", description="Part of the record whose language is found.")
+    min: Fraction = Field(0.5, description="Least confidence, summed over the languages kept.")
+    shortest: Count = Field(
+        20, description="Texts with fewer letters are kept: their language cannot be told."
+    )
+
+
+class CodeFilter(Model):
+    """Require or forbid fenced code blocks, or drop records in which one is left open."""
+
+    kind: Literal["code"]
+    fences: Literal["require", "forbid", "closed"] = Field(
+        "closed", description="What is asked of fenced code: to be there, to be absent, to end."
+    )
+    languages: Many[str] = Field(
+        (), description="Count only blocks marked with one of these languages, such as `python`."
+    )
+    of: Part = Field("completion", description="Part of the record that is looked at.")
+
+
+class WordlistFilter(Model):
+    """Drop records with more than ``max`` words of a list, as whole words and whatever the case."""
+
+    kind: Literal["wordlist"]
+    words: Many[Annotated[str, Field(min_length=1)]] = Field(
+        (), description="Words or phrases of the list."
+    )
+    path: str = Field("", description="A text file with one word or phrase a line, # for remarks.")
+    of: Part = Field("whole", description="Part of the record that is searched.")
+    max: Count = Field(0, description="Most occurrences that are kept.")
+
+    @model_validator(mode="after")
+    def _some_list(self) -> Self:
+        if not self.words and not self.path:
+            raise ValueError("needs `words`, a `path`, or both")
+        return self
+
+
+class ColumnFilter(Model):
+    """Keep records whose number in an unused column of the data lies in ``min`` to ``max``."""
+
+    kind: Literal["column"]
+    column: str = Field(
+        min_length=1, description="Name of the column, or /a/b for the field b of the column a."
+    )
+    min: float = Field(-1e308, description="Least value that is kept.")
+    max: float = Field(1e308, description="Greatest value that is kept.")
+    missing: Literal["drop", "keep"] = Field(
+        "drop", description="What happens to a record that has no number there."
+    )
 
 
 class SqlFilter(Model):
@@ -116,6 +181,10 @@ Filter = Annotated[
     | RolesFilter
     | UrlFilter
     | PiiFilter
+    | LanguageFilter
+    | CodeFilter
+    | WordlistFilter
+    | ColumnFilter
     | SqlFilter,
     Field(discriminator="kind"),
 ]

@@ -66,7 +66,7 @@ class Bench:
         keys.setdefault("split", {"eval": 0.0})
         resources = Resources(self.folder / "tmp", threads)
         spec = Dataset.model_validate(keys)
-        inputs = Inputs(sources, against or {})
+        inputs = Inputs(sources, against or {}, self.folder)
         return curate("set", spec, inputs, self.folder / out, resources, seed=seed)
 
     def kept(self, out: str = "dataset") -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tuneforge_specs.errors import DataError, EnvironmentMissing
+from tuneforge_specs.filters import Filter, WordlistFilter
 from tuneforge_specs.sources import PathSource, SqlSource
 
 from tuneforge.digest import walk_files
@@ -62,6 +63,18 @@ def template_file(chat: str, directory: Path) -> dict[str, Path]:
     if not path.is_file():
         raise DataError(f"chat template file not found: {path}", "correct the path")
     return {chat: path}
+
+
+def wordlist_files(filters: Sequence[Filter], directory: Path) -> dict[str, Path]:
+    """Give the word lists that filters read."""
+    files: dict[str, Path] = {}
+    for one in filters:
+        if isinstance(one, WordlistFilter) and one.path:
+            path = directory / Path(one.path).expanduser()
+            if not path.is_file():
+                raise DataError(f"word list not found: {path}", "correct the path")
+            files[one.path] = path
+    return files
 
 
 def _stdin(name: str, spooled: Path) -> Path:

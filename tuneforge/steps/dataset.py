@@ -24,7 +24,7 @@ def run(context: StepContext) -> None:
     made = curate(
         name,
         context.spec.datasets[name],
-        Inputs(named("source."), named("against.")),
+        Inputs(named("source."), named("against."), context.spec_dir),
         context.out,
         Resources(
             folder=context.workspace / "tmp",

@@ -1,14 +1,22 @@
 """Quality filters: each kind is one module that says, in SQL, what a dropped record fails."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
+import duckdb
 from tuneforge_specs.filters import Filter
 
+from tuneforge_datastore.ledger import Ledger
+
 FILTERS = {
+    "code": "code:check",
+    "column": "column:check",
     "echo": "echo:check",
     "empty": "empty:check",
     "encoding": "encoding:check",
+    "language": "language:check",
     "length": "length:check",
     "pii": "pii:check",
     "refusal": "refusal:check",
@@ -18,6 +26,7 @@ FILTERS = {
     "symbols": "symbols:check",
     "truncated": "truncated:check",
     "url-only": "url:check",
+    "wordlist": "wordlist:check",
 }
 
 # The text of a part of a record, whatever its kind.
@@ -29,11 +38,26 @@ PARTS = {
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What a filter may use besides the record.
+
+    ``directory`` is the base of paths in the spec, ``place`` the filter's key path for messages,
+    ``stage`` its name in the ledger.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    directory: Path
+    place: str
+    stage: str
+
+
+@dataclass(frozen=True)
 class Check:
     """A filter as DuckDB expressions over the columns of a record.
 
     A record stays where ``keep`` is true. ``score``, ``reason`` and ``evidence`` are evaluated for
-    dropped records alone.
+    dropped records alone. ``prepare`` registers the functions that the expressions call; their
+    names must differ between two filters of one dataset that mean different things by them.
     """
 
     rule: str
@@ -41,10 +65,22 @@ class Check:
     reason: str
     score: str = "NULL"
     evidence: str = "''"
+    prepare: Callable[[Setting], None] = lambda _setting: None
 
 
-def check(filter_spec: Filter) -> Check:
-    """Give the check of one declared filter."""
+@dataclass(frozen=True)
+class Pass:
+    """A filter that goes over the rows on its own: to tag or change them, or to ask elsewhere.
+
+    Filters before it have been applied when it runs, and filters behind it see what it leaves.
+    """
+
+    rule: str
+    run: Callable[[Setting, Ledger], None]
+
+
+def check(filter_spec: Filter) -> Check | Pass:
+    """Give the check, or the pass, of one declared filter."""
     module, attribute = FILTERS[filter_spec.kind].split(":")
-    made: Check = getattr(import_module(f"{__name__}.{module}"), attribute)(filter_spec)
+    made: Check | Pass = getattr(import_module(f"{__name__}.{module}"), attribute)(filter_spec)
     return made

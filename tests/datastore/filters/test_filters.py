@@ -219,7 +219,12 @@ def kinds() -> set[str]:
 
 def test_the_registry_holds_every_kind_of_the_spec() -> None:
     assert set(FILTERS) == kinds()
-    needed = {"sql": {"name": "n", "keep": "true"}}
+    needed: dict[str, dict[str, Any]] = {
+        "sql": {"name": "n", "keep": "true"},
+        "language": {"keep": ["en"]},
+        "wordlist": {"words": ["x"]},
+        "column": {"column": "x"},
+    }
     for kind in FILTERS:
         keys = {"kind": kind, **needed.get(kind, {})}
         spec = Dataset.model_validate({"from": [{"source": "s"}], "filters": [keys]})
