@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tuneforge_specs.errors import EnvironmentMissing
 
 from tuneforge_datastore import ledger, surface
+from tuneforge_datastore.cleaning import stage
 from tuneforge_datastore.holder import wait_for_writer
 
 STORE = "store.duckdb"
@@ -51,6 +52,15 @@ class Catalog:
     def folders(self, kind: str) -> dict[str, Path]:
         """Give the folders of a kind of step by name."""
         return {entry.name: entry.path for entry in self.artifacts if entry.kind == kind}
+
+
+# What DuckDB raises where it cannot write; the fatal one comes from a checkpoint.
+_DISK = (
+    duckdb.IOException,
+    duckdb.TransactionException,
+    duckdb.OutOfMemoryException,
+    duckdb.FatalException,
+)
 
 
 def publish(workspace: Path, catalog: Catalog) -> None:
@@ -89,7 +99,10 @@ def _replace(workspace: Path, catalog: Catalog) -> None:
             for statement, values in _statements(workspace.absolute(), catalog):
                 connection.execute(statement, values)
             connection.execute("COMMIT")
-    except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
+            # Closing does this too, but says nothing when the disk is full, and leaves it all in
+            # the log, which does not move with the file.
+            connection.execute("CHECKPOINT")
+    except _DISK as error:
         _remove_drafts(workspace)
         raise EnvironmentMissing(
             f"{store} cannot be written: {error}", "make room on the disk, or rebuild"
@@ -120,6 +133,7 @@ def _statements(workspace: Path, catalog: Catalog) -> Iterator[tuple[str, list[o
     datasets = _absolute(catalog.folders("dataset"))
     yield surface.records_view(sources.values()), []
     yield surface.of_datasets("ledger", "ledger.parquet", datasets, ledger.SCHEMA), []
+    yield surface.of_datasets("changes", "changes.parquet", datasets, stage.CHANGES), []
     rendered = _absolute(catalog.folders("render"))
     verdicts = surface.of_datasets("renderings", "verdicts.parquet", rendered, surface.RENDERINGS)
     yield verdicts, []
@@ -153,7 +167,7 @@ def view_titles(datasets: tuple[str, ...]) -> dict[str, str]:
 
 
 def _names(title: str) -> set[str]:
-    return {f"{title}{end}".lower() for end in ("", "_dropped", "_funnel")}
+    return {f"{title}{end}".lower() for end in ("", "_dropped", "_changes", "_funnel")}
 
 
 def _dataset_table(catalog: Catalog) -> Iterator[tuple[str, list[object]]]:
