@@ -76,6 +76,7 @@ def explain(connection: duckdb.DuckDBPyConnection, record: str) -> dict[str, lis
         "FROM records WHERE id = ?",
         "verdicts": "SELECT dataset, verdict, stage, rule, reason, score, witness, evidence "
         "FROM ledger WHERE id = ?",
+        "changes": "SELECT dataset, field, rule, before, after FROM changes WHERE id = ?",
         "witnesses": "SELECT id, file, line, prompt, completion FROM records WHERE id IN "
         "(SELECT witness FROM ledger WHERE id = ? AND witness <> '')",
         "renderings": "SELECT dataset, split, verdict, reason, n_tokens, n_supervised "

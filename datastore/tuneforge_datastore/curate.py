@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tuneforge_specs.datasets import Dataset, NearDedup
 from tuneforge_specs.errors import DataError, UsageError
 
 from tuneforge_datastore import duplicates
+from tuneforge_datastore.cleaning.stage import clean
 from tuneforge_datastore.columns import BATCH_ROWS, parquet_writer
 from tuneforge_datastore.filtering import run_filters
 from tuneforge_datastore.ledger import Ledger
@@ -68,7 +70,7 @@ def curate(
     *,
     seed: int,
 ) -> Curated:
-    """Write ``kept.parquet``, ``ledger.parquet`` and ``funnel.json`` to the folder ``out``.
+    """Write kept, ledger and changes (``.parquet``), and ``funnel.json``, to the folder ``out``.
 
     Equal inputs and seed give equal bytes, whatever the number of threads.
 
@@ -83,31 +85,30 @@ def curate(
     ledger = Ledger(rows)
     ledger.count_unreadable()
     sample(ledger, dataset.mix, seed)
-    with (
-        _cleaned(ledger, dataset.clean, resources.folder, out) as patches,
-        scratch(
-            resources.folder,
-            [*(source.folder for source in rows.sources), patches],
-            resources.threads,
-            resources.memory_limit,
-        ) as database,
-    ):
-        place = f"datasets.{name}.filters"
-        run_filters(database, ledger, dataset.filters, place, inputs.directory)
-        if dataset.dedup.exact:
-            duplicates.drop_exact(database, ledger, ids)
-    if dataset.dedup.near:
-        bounded = duplicates.drop_near(ledger, dataset.dedup.near, ids, seed, resources.threads)
-        if bounded:
-            resources.log(f"{bounded} records share text with thousands; compared in part")
-    if dataset.decontaminate:
-        duplicates.drop_contaminated(ledger, dataset.decontaminate, inputs.against)
-    kind = _check_left(name, ledger)
-    side, cluster = _split(dataset, rows, ids, seed, resources.threads)
-    _write_kept(rows, out / "kept.parquet", side, cluster)
-    ledger.write(out, ids)
-    held = int(pc.sum(pc.equal(side, "eval")).as_py() or 0)
-    return Curated(len(rows), len(side), len(side) - held, held, kind, ledger.stages)
+    resources.folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="clean-", dir=resources.folder) as temporary:
+        patches = Path(temporary)
+        clean(ledger, dataset.clean, patches, out)
+        readable = [*(source.folder for source in rows.sources), patches]
+        with scratch(
+            resources.folder, readable, resources.threads, resources.memory_limit
+        ) as database:
+            place = f"datasets.{name}.filters"
+            run_filters(database, ledger, dataset.filters, place, inputs.directory)
+            if dataset.dedup.exact:
+                duplicates.drop_exact(database, ledger, ids)
+        if dataset.dedup.near:
+            bounded = duplicates.drop_near(ledger, dataset.dedup.near, ids, seed, resources.threads)
+            if bounded:
+                resources.log(f"{bounded} records share text with thousands; compared in part")
+        if dataset.decontaminate:
+            duplicates.drop_contaminated(ledger, dataset.decontaminate, inputs.against)
+        kind = _check_left(name, ledger)
+        side, cluster = _split(dataset, rows, ids, seed, resources.threads)
+        _write_kept(rows, out / "kept.parquet", side, cluster)
+        ledger.write(out, ids)
+        held = int(pc.sum(pc.equal(side, "eval")).as_py() or 0)
+        return Curated(len(rows), len(side), len(side) - held, held, kind, ledger.stages)
 
 
 def _check_mix(name: str, dataset: Dataset) -> None:

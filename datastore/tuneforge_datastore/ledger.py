@@ -73,6 +73,12 @@ class Ledger:
         step = {"stage": stage, "rule": rule, "in": before, "dropped": dropped}
         self.stages.append(step | {"out": before - dropped})
 
+    def count_changed(self, stage: str, rule: str, changed: int) -> None:
+        """Put a rule in the funnel that drops nothing, but changed so many records."""
+        remaining = int(self.rows.alive.sum())
+        self._count(stage, rule, remaining, 0)
+        self.stages[-1]["changed"] = changed
+
     def count_unreadable(self) -> None:
         """Open the funnel with the rows that could not be read."""
         refused = sum(

@@ -120,6 +120,20 @@ SCHEMA = pa.schema(
         ("content_hash", pa.string()),
     ]
 )
+# What cleaning a record's texts may change, after the number of its row.
+PATCHED = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("system", pa.string()),
+        ("messages", TURNS),
+        ("chosen", TURNS),
+        ("rejected", TURNS),
+        ("text", pa.string()),
+        ("prompt", pa.string()),
+        ("completion", pa.string()),
+        ("content_hash", pa.string()),
+    ]
+)
 REJECTS = pa.schema(
     [
         ("id", pa.string()),

@@ -12,12 +12,54 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tuneforge_specs.filters import Part
 
+from tuneforge_datastore.records import PATCHED, SCHEMA
+
 PIECE = 8192
 _NEEDED: dict[Part, list[str]] = {
     "prompt": ["prompt"],
     "completion": ["completion"],
     "whole": ["prompt", "completion"],
 }
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Rows that read differently than in their source: a file of them, in order of ``numbers``."""
+
+    file: Path
+    numbers: NDArray[np.int64]
+
+    def pieces(
+        self, batches: Iterator[tuple[int, pa.RecordBatch]], columns: Sequence[str]
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Put the patch's rows in the place of those they replace, in those of its ``columns``."""
+        with pq.ParquetFile(self.file) as file:
+            waiting = file.iter_batches(PIECE, columns=list(columns))
+            held: pa.Table | None = None
+            for at, batch in batches:
+                begin, end = np.searchsorted(self.numbers, [at, at + len(batch)]).tolist()
+                count = end - begin
+                if not count:
+                    yield at, batch
+                    continue
+                while held is None or len(held) < count:
+                    more = pa.Table.from_batches([next(waiting)])
+                    held = more if held is None else pa.concat_tables([held, more])
+                index = np.arange(len(batch))
+                index[self.numbers[begin:end] - at] = np.arange(len(batch), len(batch) + count)
+                yield at, _overlaid(batch, held.slice(0, count), pa.array(index))
+                held = held.slice(count)
+
+
+def _overlaid(batch: pa.RecordBatch, new: pa.Table, index: pa.Array) -> pa.RecordBatch:
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name not in new.column_names:
+            columns.append(column)
+            continue
+        both = pa.concat_arrays([column, new.column(name).combine_chunks()])
+        columns.append(both.take(index))
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 @dataclass(frozen=True)
@@ -28,6 +70,7 @@ class SourceRows:
     folder: Path
     first: int
     count: int
+    patch: Patch | None = None
 
     @property
     def records(self) -> Path:
@@ -36,11 +79,36 @@ class SourceRows:
 
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Read the records in order, with the number of each piece's first row."""
+        patched = [name for name in columns or SCHEMA.names if name in PATCHED.names]
+        if self.patch is not None and patched:
+            return self.patch.pieces(self._pieces(columns), patched)
+        return self._pieces(columns)
+
+    def _pieces(self, columns: Sequence[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         at = self.first
         with pq.ParquetFile(self.records) as file:
             for batch in file.iter_batches(PIECE, columns=columns):
                 yield at, batch
                 at += len(batch)
+
+    def relation(self) -> tuple[str, dict[str, str]]:
+        """Write the records and their number, ``row``, as a SQL table; give its parameters too."""
+        numbered = (
+            f'(SELECT *, file_row_number + {self.first} AS "row" '
+            "FROM read_parquet($records, file_row_number = true))"
+        )
+        values = {"records": str(self.records)}
+        if self.patch is None:
+            return numbered, values
+        columns = ", ".join(
+            f"coalesce(p.{name}, r.{name}) AS {name}" if name in PATCHED.names else f"r.{name}"
+            for name in SCHEMA.names
+        )
+        table = (
+            f'(SELECT r."row", {columns} FROM {numbered} r '
+            'LEFT JOIN read_parquet($patch) p USING ("row"))'
+        )
+        return table, {**values, "patch": str(self.patch.file)}
 
 
 class Rows:

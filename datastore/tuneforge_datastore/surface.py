@@ -23,7 +23,10 @@ RENDERINGS = pa.schema(
         ("n_supervised", pa.int64()),
     ]
 )
-STABLE = ("records", "ledger", "datasets", "renderings", "runs", "metrics", "artifacts", "events")
+STABLE = (
+    *("records", "ledger", "changes", "datasets", "renderings", "runs", "metrics", "artifacts"),
+    "events",
+)
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN"}
 _TURNS = (
     'STRUCT("role" VARCHAR, "content" VARCHAR, "tool_calls" VARCHAR, "tool_call_id" VARCHAR, '
@@ -63,7 +66,7 @@ def of_datasets(title: str, file: str, folders: dict[str, Path], schema: pa.Sche
 
 
 def dataset_views(title: str, folder: Path, mixed: Iterable[Path]) -> Iterator[str]:
-    """The views of one dataset: its records, what was dropped and why, and its funnel."""
+    """The views of one dataset: its records, what was dropped or changed and why, its funnel."""
     kept = quoting.path(folder / "kept.parquet")
     yield view(title, f"SELECT * FROM read_parquet({kept})")
     verdicts = quoting.path(folder / "ledger.parquet")
@@ -76,18 +79,22 @@ def dataset_views(title: str, folder: Path, mixed: Iterable[Path]) -> Iterator[s
         f"FROM read_parquet({verdicts}) l LEFT JOIN {raw} r USING (id) "
         "WHERE l.verdict = 'dropped'",
     )
+    changes = folder / "changes.parquet"
+    yield view(f"{title}_changes", f"SELECT * FROM read_parquet({quoting.path(changes)})")
     steps = json.loads((folder / "funnel.json").read_text())
     yield view(f"{title}_funnel", funnel_query(steps))
 
 
 def funnel_query(steps: list[dict[str, Any]]) -> str:
-    """Write the funnel's rows as a query: position, stage, rule, rows in, dropped and out."""
+    """Write the funnel's rows as a query: position, stage, rule, and counts of records."""
     rows = ", ".join(
         f"({place}, {quoting.literal(step['stage'])}, {quoting.literal(step['rule'])}, "
-        f"{int(step['in'])}, {int(step['dropped'])}, {int(step['out'])})"
+        f"{int(step['in'])}, {int(step['dropped'])}, {int(step['out'])}, "
+        f"{int(step.get('changed', 0))})"
         for place, step in enumerate(steps)
     )
-    return f'SELECT * FROM (VALUES {rows}) AS f("position", stage, rule, "in", dropped, "out")'
+    columns = '"position", stage, rule, "in", dropped, "out", changed'
+    return f"SELECT * FROM (VALUES {rows}) AS f({columns})"
 
 
 def run_views(workspace: Path) -> Iterator[str]:

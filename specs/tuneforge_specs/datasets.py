@@ -17,6 +17,26 @@ class Mix(Model):
     )
 
 
+class Clean(Model):
+    """What is repaired in a record's texts before anything looks at them, in this order.
+
+    Tool calls, tool definitions and unused columns stay as they are.
+    """
+
+    mojibake: bool = Field(
+        True, description="Repair text that was decoded with the wrong encoding (ftfy)."
+    )
+    control: bool = Field(
+        True, description="Remove control characters, terminal colours and byte order marks."
+    )
+    nfc: bool = Field(True, description="Compose characters to Unicode's form NFC.")
+    whitespace: bool = Field(
+        True,
+        description="Unify line ends; remove blanks at line ends, blank lines at both ends of a "
+        "text, and blank lines beyond two in a row.",
+    )
+
+
 class NearDedup(Model):
     """Near-duplicate removal: MinHash LSH candidates, each verified by true Jaccard."""
 
@@ -82,6 +102,9 @@ class Dataset(Model):
 
     mix: Annotated[Many[Mix], Field(alias="from", min_length=1)] = Field(
         alias="from", description="The sources that are mixed."
+    )
+    clean: Clean | Literal[False] = Field(
+        False, description="Repair of texts before the filters; false leaves them as they are."
     )
     filters: Many[Filter] = Field((), description="Quality filters, applied in this order.")
     dedup: Dedup = Field(Dedup(), description="Removal of duplicates.")

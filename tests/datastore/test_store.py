@@ -20,6 +20,7 @@ COLUMNS = {
     "records": "id source file line kind system messages chosen rejected label text tools meta "
     "prompt completion content_hash",
     "ledger": "dataset id source verdict stage rule reason score witness evidence",
+    "changes": "dataset id source field rule before after",
     "datasets": "name kind records kept dropped train eval key digest path created",
     "renderings": "dataset record_id split verdict reason n_tokens n_supervised",
     "runs": "step key state kind backend device started last_event seconds steps_done steps loss "

@@ -105,6 +105,7 @@ def funnel(dataset: DatasetName, workspace: StorePath = WORKSPACE, json: AsJson 
         bar = "█" * max(1, round(30 * step["out"] / max(1, most)))
         label = f"{step['stage']} {step['rule']}"
         lost = f"-{step['dropped']:,}" if step["dropped"] else ""
+        lost = f"~{step['changed']:,}" if step.get("changed") else lost
         sys.stdout.write(f"{label:<{width}}  {lost:>9}  {step['out']:>9,}  {bar}\n")
 
 

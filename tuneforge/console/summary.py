@@ -117,7 +117,12 @@ def summarise(loaded: LoadedSpec, result: BuildResult, *, smoke: bool = False) -
 
 def _funnel(folder: Path) -> tuple[Stage, ...]:
     rows = json.loads((folder / "funnel.json").read_text())
-    return tuple(Stage(row["rule"], row["in"], row["dropped"], row["out"]) for row in rows)
+    return tuple(Stage(_stage(row), row["in"], row["dropped"], row["out"]) for row in rows)
+
+
+def _stage(row: dict[str, Any]) -> str:
+    changed = row.get("changed")
+    return f"{row['rule']} ({changed:,} changed)" if changed else str(row["rule"])
 
 
 def _evaluation(

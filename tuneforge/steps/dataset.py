@@ -4,11 +4,11 @@ from pathlib import Path
 
 from tuneforge.step import StepContext
 
-VERSION = 1
+VERSION = 2
 
 
 def run(context: StepContext) -> None:
-    """Write ``kept.parquet``, ``ledger.parquet`` and ``funnel.json``."""
+    """Write kept, ledger and changes (``.parquet``), and ``funnel.json``."""
     from tuneforge_datastore.curate import Inputs, Resources, curate
 
     name = context.step.name
@@ -35,6 +35,8 @@ def run(context: StepContext) -> None:
         seed=context.seed,
     )
     for step in made.funnel:
+        if step.get("changed"):
+            context.report.log(f"{step['stage']} ({step['rule']}): {step['changed']} changed")
         if step["dropped"]:
             context.report.log(
                 f"{step['stage']} ({step['rule']}): -{step['dropped']} -> {step['out']}"
