@@ -5,7 +5,7 @@
 Support tickets with the strict JSON that a desk wants from them. The training rows hold planted
 faults, listed by ticket in ``planted.json`` so that a test can ask whether curation found them; no
 build reads that file. Held-out tickets (``heldout.jsonl``) use layouts, greetings and wordings of
-urgency that no other file has, and half of the time a pair of product and intent that none has.
+urgency that no other file has, and in two of five rows a pair of product and intent that none has.
 """
 
 import csv
@@ -36,7 +36,7 @@ PLANTED = {
     "contaminated": 40,
 }
 
-Slots = tuple[str, str, str, str | None]
+Slots = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def typo(rng: random.Random, text: str) -> str:
 
 def write_ticket(rng: random.Random, *, heldout: bool = False) -> Ticket:
     """Write one ticket; a held-out one in wording that nothing else uses."""
-    slots = draw_slots(rng, unseen=heldout and rng.random() < 0.5)
+    slots = draw_slots(rng, unseen=heldout and rng.random() < 0.4)
     product, intent, urgency, platform = slots
     layout = rng.choice(w.UNSEEN_LAYOUTS if heldout else w.LAYOUTS)
     remarks = rng.sample(w.NOISES, 2)
@@ -197,19 +197,24 @@ def training_rows(rng: random.Random, heldout: Sequence[Ticket], seen: Seen) -> 
 
 
 def corpus(rng: random.Random, seen: Seen) -> list[str]:
-    """Write what the base reads: tickets with prose notes, a phrase book, JSON in chat markers.
+    """Write what the base reads: tickets with prose notes, a phrase book, JSON about other things.
 
-    The notes and the phrase book teach what words mean, the JSON documents (about other things) the
-    marks of JSON and of a chat. No document turns a ticket into JSON: that is left to fine-tuning.
+    The notes and the phrase book teach what words mean, the JSON documents the marks of JSON. Half
+    of it stands in chat markers, as a frozen base cannot learn those later. No document turns a
+    ticket into JSON: that is left to fine-tuning.
     """
     texts = []
     for ticket in distinct(rng, NOTED_ROWS, seen):
         product, intent, urgency, platform = ticket.slots
         notes = (
-            note.format(p=product, i=intent, u=urgency, f=platform or "unknown")
+            note.format(p=product, i=intent, u=urgency, f=platform)
             for note in rng.sample(w.NOTES, 3)
         )
-        texts.append("\n".join((ticket.text, *notes)))
+        told = "\n".join(notes)
+        if rng.random() < 0.5:
+            texts.append(f"{ticket.text}\n{told}")
+        else:
+            texts.append(chat(w.NOTE_SYSTEM, ticket.text, told))
     texts += ["\n".join(entries(rng)) for _ in range(BOOK_ROWS)]
     texts += [json_chat(rng) for _ in range(JSON_ROWS)]
     rng.shuffle(texts)
@@ -224,24 +229,24 @@ def entries(rng: random.Random) -> Iterator[str]:
         product = rng.choice(list(w.PRODUCTS))
         phrase = rng.choice(w.FACTS[field][name]).format(p=rng.choice(w.PRODUCTS[product]))
         about = f", product {product}" if field == "intent" else ""
-        yield f'"{phrase}": {field} {name or "unknown"}{about}'
+        yield f'"{phrase}": {field} {name}{about}'
 
 
 def json_chat(rng: random.Random) -> str:
-    """Write a short chat whose answer is JSON about something else than a ticket."""
-    things = ("tree", "song", "boat", "soup", "chair", "river", "coat", "apple", "bridge", "stone")
-    keys = ("name", "colour", "size", "age", "place", "taste", "owner", "kind", "weight", "mood")
-    values: tuple[str | int | None, ...] = (
-        "red", "blue", "small", "large", "old", "new", "north", "south", "sweet", "bitter", "oak",
-        "calm", None, None, None, None, 1, 2, 7,
-    )  # fmt: skip
-    thing = rng.choice(things)
-    chosen = rng.sample(keys, rng.randint(2, 4))
-    answer = json.dumps({"thing": thing} | {key: rng.choice(values) for key in chosen})
-    ask = rng.choice(("Describe a {t} as JSON.", "JSON for a {t} please", "Give me a {t} in JSON"))
-    turns = [("user", ask.format(t=thing)), ("assistant", answer)]
-    if rng.random() < 0.5:
-        turns.insert(0, ("system", rng.choice(("Answer in JSON.", "You write JSON.", w.SYSTEM))))
+    """Write a short chat whose answer is JSON about a thing; what was not said is unknown."""
+    thing = rng.choice(w.THINGS)
+    said = {key: rng.choice(values) for key, values in w.QUALITIES.items() if rng.random() < 0.7}
+    words = list(said.values())
+    rng.shuffle(words)
+    answer = json.dumps({"thing": thing} | {key: said.get(key, "unknown") for key in w.QUALITIES})
+    ask = rng.choice(w.REQUESTS).format(t=" ".join([*words, thing]))
+    return chat(rng.choice(w.JSON_SYSTEMS), ask, answer)
+
+
+def chat(system: str, asked: str, answer: str) -> str:
+    turns = [("user", asked), ("assistant", answer)]
+    if system:
+        turns.insert(0, ("system", system))
     return "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in turns)
 
 

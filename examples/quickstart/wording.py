@@ -88,11 +88,11 @@ URGENCIES = {
 
 UNSEEN_URGENCIES = {
     "high": ("urgent, I can't wait", "asap! today please", "today please, asap"),
-    "normal": ("in a few days is good", "this week is ok for an answer"),
+    "normal": ("within the next few days is ok", "this week would be fine", "tomorrow is ok"),
     "low": ("really no rush at all", "not important, take your time"),
 }
 
-PLATFORMS: dict[str | None, tuple[str, ...]] = {
+PLATFORMS = {
     "ios": ("I use an iPhone", "iphone here", "on my iPad", "(sent from my iPhone)", "iOS app"),
     "android": (
         "I use Android",
@@ -108,7 +108,7 @@ PLATFORMS: dict[str | None, tuple[str, ...]] = {
         "on your web page",
         "Chrome browser here",
     ),
-    None: ("", "", "I told you before", "see above", "that is all I know"),
+    "unknown": ("I told you before", "see above", "that is all I know", "no app, just the box"),
 }
 
 GREETINGS = (
@@ -198,9 +198,8 @@ UNSEEN_LAYOUTS = (
 
 # Pairs of product and intent that no training text has, in any layout.
 UNSEEN_PAIRS = frozenset(
-    {("router", "cancel"), ("camera", "refund"), ("thermostat", "setup"), ("speaker", "delivery"),
-     ("lamp", "repair"), ("lock", "setup")}
-)  # fmt: skip
+    {("router", "cancel"), ("camera", "refund"), ("speaker", "delivery"), ("lamp", "repair")}
+)
 
 SYSTEM = "Turn the ticket into JSON."
 
@@ -227,3 +226,16 @@ NOTES = (
     "urgency: {u}, platform: {f}, product: {p}, intent: {i}",
     "We filed it: intent {i} / product {p} / platform {f} / urgency {u}",
 )
+
+NOTE_SYSTEM = "Write notes on the ticket."
+
+# What the JSON documents of the base's corpus are about.
+THINGS = ("tree", "song", "boat", "soup", "chair", "river", "coat", "apple", "bridge", "stone")
+QUALITIES = {
+    "colour": ("red", "blue", "green"),
+    "size": ("small", "large", "tiny"),
+    "age": ("old", "new", "ancient"),
+    "feel": ("soft", "hard", "rough"),
+}
+REQUESTS = ("Describe a {t} as JSON.", "JSON for a {t} please", "I saw a {t}, in JSON?")
+JSON_SYSTEMS = ("", "Answer in JSON.", SYSTEM)
