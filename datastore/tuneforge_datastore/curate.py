@@ -1,5 +1,6 @@
 """Curate a dataset: mix, filter, deduplicate, decontaminate, split; account for every record."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from tuneforge_specs.datasets import Dataset, NearDedup
+from tuneforge_specs.datasets import Dataset, NearDedup, Split
 from tuneforge_specs.errors import DataError, UsageError
 
 from tuneforge_datastore import duplicates
@@ -22,6 +23,10 @@ from tuneforge_datastore.mix import sample
 from tuneforge_datastore.records import SCHEMA
 from tuneforge_datastore.rows import Rows
 from tuneforge_datastore.scratch import MEMORY_LIMIT, scratch
+from tuneforge_datastore.selection import run_selections
+from tuneforge_datastore.selection.values import groups as value_groups
+from tuneforge_datastore.selection.values import values_of
+from tuneforge_datastore.stratify import Stratum, assign_stratified, described
 
 KEPT = SCHEMA.append(pa.field("split", pa.string())).append(pa.field("cluster", pa.string()))
 
@@ -103,8 +108,23 @@ def curate(
                 resources.log(f"{bounded} records share text with thousands; compared in part")
         if dataset.decontaminate:
             duplicates.drop_contaminated(ledger, dataset.decontaminate, inputs.against)
+        strata = None
+        if dataset.select or dataset.split.stratify:
+            with scratch(
+                resources.folder, readable, resources.threads, resources.memory_limit
+            ) as database:
+                place = f"datasets.{name}.select"
+                run_selections(
+                    *(database, ledger, ids, dataset.select, place),
+                    seed=seed,
+                    threads=resources.threads,
+                )
+                if dataset.split.stratify:
+                    place = f"datasets.{name}.split.stratify"
+                    strata = values_of(database, ledger, dataset.split.stratify, place)
         kind = _check_left(name, ledger)
-        side, cluster = _split(dataset, rows, ids, seed, resources.threads)
+        side, cluster, report = _split(dataset, rows, ids, strata, seed, resources.threads)
+        _report_strata(dataset.split, report, out, resources)
         _write_kept(rows, out / "kept.parquet", side, cluster)
         ledger.write(out, ids)
         held = int(pc.sum(pc.equal(side, "eval")).as_py() or 0)
@@ -146,9 +166,14 @@ def _check_left(name: str, ledger: Ledger) -> str:
 
 
 def _split(
-    dataset: Dataset, rows: Rows, ids: pa.ChunkedArray, seed: int, threads: int
-) -> tuple[pa.Array, pa.Array]:
-    """Give the side and the cluster of every row alive."""
+    dataset: Dataset,
+    rows: Rows,
+    ids: pa.ChunkedArray,
+    strata: pa.StringArray | None,
+    seed: int,
+    threads: int,
+) -> tuple[pa.Array, pa.Array, list[Stratum]]:
+    """Give the side and the cluster of every row alive, and how near the strata came."""
     from tuneforge_datastore.split import assign
 
     spec = dataset.split
@@ -164,7 +189,28 @@ def _split(
         groups = _clusters(dataset.dedup.near or NearDedup(), dataset, rows, seed, threads)
         if groups is not None:
             cluster = mine.take(pa.array(groups))
-    return assign(keys, share=spec.eval, seed=seed, groups=groups), cluster
+    if strata is None:
+        return assign(keys, share=spec.eval, seed=seed, groups=groups), cluster, []
+    stratum, values = value_groups(strata)
+    side, report = assign_stratified(
+        keys, stratum, values, share=spec.eval, seed=seed, groups=groups
+    )
+    return side, cluster, report
+
+
+def _report_strata(spec: Split, report: list[Stratum], out: Path, resources: Resources) -> None:
+    if not spec.stratify:
+        return
+    found = described(spec.stratify, spec.eval, report)
+    (out / "split.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    off = [one for one in report if one.off > 0]
+    if off:
+        worst = max(off, key=lambda one: one.off)
+        resources.warn(
+            f"the split is off for {len(off)} of {len(report)} values of {spec.stratify}, as what "
+            f"stays together is not divided: {worst.value} has {worst.eval} of {worst.rows} rows "
+            f"held out, {worst.wanted:g} were wanted"
+        )
 
 
 def _clusters(

@@ -23,7 +23,7 @@ def sample(ledger: Ledger, mixes: Sequence[Mix], seed: int) -> None:
         if fraction == 1.0:
             continue
         draws = [
-            _draw(seed, identifier)
+            draw(seed, identifier)
             for _, batch in source.pieces(["id"])
             for identifier in batch.column(0).to_pylist()
         ]
@@ -33,6 +33,7 @@ def sample(ledger: Ledger, mixes: Sequence[Mix], seed: int) -> None:
     ledger.record("mix", "sampled-out", drops(rows, "not in the share that is taken"))
 
 
-def _draw(seed: int, identifier: str) -> int:
+def draw(seed: int, identifier: str) -> int:
+    """Draw a number below 2 ** 64 that depends on the seed and the record's id alone."""
     digest = hashlib.blake2b(f"{seed}\n{identifier}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def _draw(key: str, seed: int) -> float:
+def draw(key: str, seed: int) -> float:
     """Draw a number in [0, 1) that depends on the key and the seed alone."""
     salt = seed.to_bytes(8, "little")
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, salt=salt)
@@ -38,13 +38,24 @@ def assign(
     column = keys if isinstance(keys, (pa.Array, pa.ChunkedArray)) else pa.array(keys, pa.string())
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
+    first, group, sizes = grouped(column, groups)
+    held = _choose(column.take(pa.array(first)).to_pylist(), sizes, share, seed)
+    return pa.array(np.where(held[group], "eval", "train"), pa.string())
+
+
+def grouped(
+    keys: "pa.Array", groups: "NDArray[np.int64] | None"
+) -> "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]":
+    """Give each group's first row, each row's group, and each group's size.
+
+    Groups are those given, or else the rows of one key; their numbers are dense.
+    """
     if groups is None:
-        groups = column.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        groups = keys.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     _, first, group, sizes = np.unique(
         np.asarray(groups), return_index=True, return_inverse=True, return_counts=True
     )
-    held = _choose(column.take(pa.array(first)).to_pylist(), sizes, share, seed)
-    return pa.array(np.where(held[group], "eval", "train"), pa.string())
+    return first, group, sizes
 
 
 def _choose(
@@ -53,12 +64,22 @@ def _choose(
     """Choose the groups that are held out."""
     if share <= 0.0 or share >= 1.0 or len(keys) < 2:
         return np.full(len(keys), share >= 1.0)
-    draws = np.array([_draw(key, seed) for key in keys])
-    small = sizes <= max(1.0, share * sizes.sum())
-    held: NDArray[np.bool_] = (draws < share) & small
-    if not held.any():
-        # The smallest draw, but no oversized group while another will do.
-        held[np.lexsort((draws, ~small))[0]] = True
-    if held.all():
-        held[np.argmax(draws)] = False
+    draws = np.array([draw(key, seed) for key in keys])
+    return both_sides((draws < share) & _small(sizes, share), draws, sizes, share)
+
+
+def _small(sizes: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    return sizes <= max(1.0, share * sizes.sum())
+
+
+def both_sides(
+    held: NDArray[np.bool_], draws: NDArray[np.float64], sizes: NDArray[np.int64], share: float
+) -> NDArray[np.bool_]:
+    """Hold out a group where none is held, and let one go where all are."""
+    if len(held) > 1 and 0.0 < share < 1.0:
+        if not held.any():
+            # The smallest draw, but no oversized group while another will do.
+            held[np.lexsort((draws, ~_small(sizes, share)))[0]] = True
+        if held.all():
+            held[np.argmax(draws)] = False
     return held

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tuneforge_specs.filters import Filter, Part
 from tuneforge_specs.model import Fraction, Many, Model, Name, Positive
+from tuneforge_specs.selection import Selection
 
 
 class Mix(Model):
@@ -75,6 +76,11 @@ class Split(Model):
     by: Literal["near-duplicate-cluster", "prompt", "record"] = Field(
         "near-duplicate-cluster", description="What stays together on one side of the split."
     )
+    stratify: str = Field(
+        "",
+        description="A column, or a DuckDB expression, whose values are to have the same share "
+        "held out each, as far as what stays together allows; empty for none.",
+    )
 
 
 class Template(Model):
@@ -110,6 +116,9 @@ class Dataset(Model):
     dedup: Dedup = Field(Dedup(), description="Removal of duplicates.")
     decontaminate: Decontaminate | Literal[False] = Field(
         False, description="Removal of records that overlap with evaluation data."
+    )
+    select: Many[Selection] = Field(
+        (), description="What is taken of the records left, applied in this order."
     )
     split: Split = Field(Split(), description="The share held out for evaluation.")
     template: Template = Field(Template(), description="How records become tokens.")
