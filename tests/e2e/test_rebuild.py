@@ -58,7 +58,7 @@ def test_an_edited_filter_runs_its_dataset_and_the_plan_says_why(project: LightP
     steps = planned(project)
     assert list(steps) == ["dataset.d"]
     (reason,) = steps["dataset.d"]["reasons"]
-    assert reason["key"] == "datasets.d.filters[0].min"
+    assert reason["subject"] == "datasets.d.filters[0].min"
     assert (reason["before"], reason["after"]) == (1, 5)
     assert "datasets.d.filters[0].min changed 1 -> 5" in project.good("plan").out
     assert ran(project) == ["dataset.d"]
@@ -70,7 +70,7 @@ def test_comments_order_and_spelled_out_defaults_run_nothing(project: LightProje
     head, merges = spec[: spec.index("[merge.m]")], spec[spec.index("[merge.m]") :]
     parts = re.split(r"\n(?=\[merge\.n\])", merges)
     text = "# why\n" + head + "\n".join(reversed(parts))
-    text = text.replace("min = 1", "min = 1, max = 0")  # zero is the default: no limit
+    text = text.replace("eval = 0.2", 'by = "near-duplicate-cluster", eval = 0.20')
     (project.folder / "spec.toml").write_text(text)
     assert planned(project) == {}
     assert "nothing to do" in project.good("build").out

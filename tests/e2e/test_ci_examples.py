@@ -1,0 +1,209 @@
+"""The commands of examples/ci, as they stand there, where continuous integration would run them.
+
+No HOME, no terminal, an almost empty environment, umask 077, sources that may not be written.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from light_project import SPEC, LightProject
+
+pytestmark = [pytest.mark.train, pytest.mark.xdist_group("ci-examples")]
+
+EVALUATED = (
+    SPEC
+    + """
+[evaluate.e]
+model = "m"
+dataset = "d"
+metrics = ["loss"]
+gate = ["loss < 100"]
+"""
+)
+READ_ONLY = """
+folder=$1; shift
+for place in "$folder" "$@"; do
+  mount --bind "$place" "$place"
+  mount -o remount,bind,ro "$place"
+done
+cd "$folder"  # again: through the mount
+umask 077
+eval "$SCRIPT"
+"""
+APART = ["unshare", "--map-root-user", "--mount"]
+
+
+def can_mount() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*APART, "true"], check=False, capture_output=True).returncode == 0
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A checkout and the places a job may write to."""
+
+    project: LightProject
+    place: Path
+
+    def environment(self, **declared: Any) -> dict[str, str]:
+        """What the file declares, the writable places moved out of the checkout."""
+        moved = {
+            "WORKSPACE": str(self.place / "cache"),
+            "OUT": str(self.place / "model"),
+            "GITHUB_STEP_SUMMARY": str(self.place / "page.md"),
+        }
+        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+        return {**{key: str(value) for key, value in declared.items()}, **moved, "PATH": path}
+
+    def run(self, script: str, environment: dict[str, str], code: int = 0) -> str:
+        """Run the lines of one step; give what they wrote to stderr."""
+        folder = self.project.folder
+        if can_mount():
+            repository = Path(__file__).resolve().parents[2]
+            command = [*APART, "bash", "-eo", "pipefail", "-c", READ_ONLY, "step"]
+            command += [str(folder), str(repository)]
+        else:
+            subprocess.run(["chmod", "-R", "a-w", str(folder)], check=True)
+            command = ["bash", "-eo", "pipefail", "-c", 'umask 077; eval "$SCRIPT"']
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env={**environment, "SCRIPT": script},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                start_new_session=True,
+                timeout=500,
+                check=False,
+            )
+        finally:
+            subprocess.run(["chmod", "-R", "u+w", str(folder)], check=True)
+        assert done.returncode == code, f"{script}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stdout + done.stderr
+        return done.stderr
+
+    def published(self) -> None:
+        """Assert that what the job uploads is all there: export, manifest, card, metrics."""
+        out = self.place / "model"
+        export = out / "x"
+        for name in ("manifest.json", "model.safetensors", "README.md", "verification.json"):
+            assert (export / name).is_file(), name
+        self.project.good("verify", str(export))
+        metrics = json.loads((out / "metrics.json").read_text())
+        assert metrics["gates"][0]["passed"]
+        events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+        assert [events[0]["event"], events[-1]["event"]] == ["build_started", "build_done"]
+        summary = (out / "summary.md").read_text()
+        assert "# light" in summary
+        assert "Gate `loss < 100`: passed" in summary
+        assert (out / "summary.md").stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> LightProject:
+    """A checkout: built once by its author, who committed the lock file and not the workspace."""
+    made = LightProject.make(tmp_path_factory.mktemp("ci") / "checkout", spec=EVALUATED)
+    merge = SPEC[: SPEC.index("[sources")] + SPEC[SPEC.index("[base]") : SPEC.index("[export")]
+    (made.folder / "merge.toml").write_text(merge)
+    made.good("build")
+    shutil.rmtree(made.workspace)
+    assert (made.folder / "spec.lock").is_file()
+    return made
+
+
+@pytest.fixture(scope="module")
+def runner(project: LightProject, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    return Runner(project, tmp_path_factory.mktemp("runner"))
+
+
+def github(repository: Path, job: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """The scripts of a job's steps by name, and the variables it declares."""
+    flow = yaml.safe_load((repository / "examples" / "ci" / "github.yml").read_text())
+    declared = {**flow["env"], **flow["jobs"][job].get("env", {})}
+    steps = flow["jobs"][job]["steps"]
+    return {step["name"]: step["run"] for step in steps if "run" in step}, declared
+
+
+def test_github_builds_holds_the_gate_and_publishes(repository: Path, runner: Runner) -> None:
+    steps, declared = github(repository, "build")
+    assert steps.pop("Install").startswith("pip install")
+    environment = runner.environment(**declared)
+    for script in steps.values():
+        runner.run(script, environment)
+    runner.published()
+    assert (runner.place / "page.md").read_text().startswith("# light")
+
+
+def test_a_restored_cache_leaves_nothing_to_do(
+    repository: Path, runner: Runner, tmp_path: Path
+) -> None:
+    steps, declared = github(repository, "build")
+    subprocess.run(["cp", "-r", str(runner.place / "cache"), str(tmp_path / "cache")], check=True)
+    other = Runner(runner.project, tmp_path)
+    other.run(steps["Build"], other.environment(**declared))
+    lines = (tmp_path / "model" / "events.jsonl").read_text().splitlines()
+    assert not [line for line in lines if json.loads(line)["event"] == "step_started"]
+
+
+def test_a_failed_gate_is_exit_4_and_a_changed_spec_exit_7(
+    repository: Path, runner: Runner, tmp_path: Path
+) -> None:
+    steps, declared = github(repository, "build")
+    project = runner.project
+    subprocess.run(["cp", "-r", str(runner.place / "cache"), str(tmp_path / "cache")], check=True)
+    shutil.rmtree(tmp_path / "cache" / "exports")
+    other = Runner(project, tmp_path)
+    project.edit("loss < 100", "loss < 0.001")
+    said = other.run(steps["Build"], other.environment(**declared), code=4)
+    assert "loss < 0.001" in said
+    assert not (tmp_path / "cache" / "exports").exists()
+    assert "**failed**" in (tmp_path / "model" / "summary.md").read_text()
+    project.edit("loss < 0.001", "loss < 100")
+    project.edit("min = 2", "min = 3")
+    said = other.run(steps["Build"], other.environment(**declared), code=7)
+    assert "datasets.d.filters[0].min changed 2 -> 3" in said
+    project.edit("min = 3", "min = 2")
+
+
+def gitlab(repository: Path, job: str) -> tuple[str, dict[str, Any]]:
+    """The script of a job, and the variables it declares."""
+    flow = yaml.safe_load((repository / "examples" / "ci" / "gitlab.yml").read_text())
+    declared = {**flow["variables"], **flow[job].get("variables", {})}
+    return "\n".join(flow[job]["script"]), declared
+
+
+def test_gitlab_builds_holds_the_gate_and_publishes(
+    repository: Path, runner: Runner, tmp_path: Path
+) -> None:
+    script, declared = gitlab(repository, "build")
+    subprocess.run(["cp", "-r", str(runner.place / "cache"), str(tmp_path / "cache")], check=True)
+    other = Runner(runner.project, tmp_path)
+    other.run(script, other.environment(**declared))
+    other.published()
+
+
+@pytest.mark.parametrize("where", ["github", "gitlab"])
+def test_a_merge_alone(repository: Path, project: LightProject, tmp_path: Path, where: str) -> None:
+    if where == "github":
+        steps, declared = github(repository, "merge")
+        script = steps["Merge"]
+    else:
+        script, declared = gitlab(repository, "merge")
+    here = Runner(project, tmp_path)
+    here.run(script, here.environment(**declared))
+    merged, exported = tmp_path / "model" / "merged", tmp_path / "model" / "export"
+    (report,) = json.loads((tmp_path / "model" / "merge.json").read_text())
+    assert report["changed"] > 0
+    weights = (merged / "model.safetensors").read_bytes()
+    assert (exported / "model.safetensors").read_bytes() == weights
+    assert os.listdir(project.folder).count(".tuneforge") == 0  # noqa: PTH208
