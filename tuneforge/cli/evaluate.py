@@ -31,13 +31,14 @@ def evaluate(
     """
     from tuneforge.build.result import BuildOptions
     from tuneforge.build.session import build as run_build
+    from tuneforge.console.base import Silent
     from tuneforge.console.choose import choose
     from tuneforge.evaluate.report import read_report
 
     loaded, place = open_spec(spec, sets, workspace)
     chosen = evaluations(loaded, names or [])
     options = BuildOptions(targets=tuple(f"evaluate.{name}" for name in chosen), write_lock=False)
-    console = choose(json=False)
+    console = Silent() if json else choose(json=False)  # stdout is the report's
     try:
         result = run_build(loaded, place, console, options)
     finally:
