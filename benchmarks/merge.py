@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,20 +125,29 @@ def make_adapter(folder: Path, found: dict[str, tuple[int, ...]]) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
+# A process inherits the peak memory of the one it was forked from until it has outgrown it; this
+# one stays small, whatever the benchmark itself has read.
+LAUNCHER = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+ran = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+wall = time.perf_counter() - started
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+said = ran.stderr.decode(errors="replace")[-2000:]
+json.dump([ran.returncode, said, used.ru_utime + used.ru_stime, wall, used.ru_maxrss], sys.stdout)
+"""
+
+
 def measure(command: list[str], folder: Path, environment: dict[str, str]) -> Cost:
     """Run a command; the kernel's accounting of it and its children says what it cost."""
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - started
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{said.decode()[-2000:]}")
-    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024)
+    launched = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, *command],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, check=True,
+    )  # fmt: skip
+    code, said, cpu, wall, memory = json.loads(launched.stdout)
+    if code:
+        raise SystemExit(f"{' '.join(command)} failed:\n{said}")
+    return Cost(cpu, wall, memory * 1024)
 
 
 def our_spec(folder: Path, method: str) -> list[str]:
