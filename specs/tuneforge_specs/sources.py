@@ -7,7 +7,20 @@ from pydantic import Discriminator, Field, Tag
 from tuneforge_specs.model import Count, Many, Model
 
 Format = Literal[
-    "auto", "alpaca", "sharegpt", "messages", "completion", "preference", "unpaired", "text", "hh"
+    "auto",
+    "alpaca",
+    "sharegpt",
+    "messages",
+    "completion",
+    "preference",
+    "unpaired",
+    "text",
+    "hh",
+    "chatml",
+    "dolly",
+    "oasst",
+    "oasst-pairs",
+    "ratings",
 ]
 
 
@@ -31,6 +44,11 @@ class SourceBase(Model):
 
     format: Format = Field("auto", description="How rows are read; `columns` overrides it.")
     columns: Columns = Field(Columns(), description="Custom column names.")
+    pairs: Literal["paired", "unpaired"] = Field(
+        "paired",
+        description="What a preference pair becomes: itself, or two answers judged good and bad, "
+        "as KTO trains on.",
+    )
     license: str = Field("unknown", description="Licence of the data, carried into the card.")
     on_error: Literal["error", "skip"] = Field(
         "error", description="What a row that cannot be read does: end the build, or be counted."

@@ -2,7 +2,7 @@
 
 from tuneforge.step import StepContext
 
-VERSION = 1
+VERSION = 2
 
 
 def run(context: StepContext) -> None:

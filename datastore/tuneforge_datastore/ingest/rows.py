@@ -22,6 +22,13 @@ class RowError(ValueError):
     """A row that was read but does not fit its format."""
 
 
+class Unusable(RowError):
+    """A sound row that nothing can be learnt from (all its answers rated alike): never an error.
+
+    It is counted with its reason, whatever the source says about rows that cannot be read.
+    """
+
+
 RAW_SHOWN = 2000
 
 

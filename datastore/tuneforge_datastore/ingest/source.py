@@ -18,9 +18,10 @@ from tuneforge_datastore.columns import Batch, parquet_writer, rejects_table
 from tuneforge_datastore.ingest.detect import SAMPLE, choose
 from tuneforge_datastore.ingest.files import data_files, shown
 from tuneforge_datastore.ingest.formats import Format
+from tuneforge_datastore.ingest.formats.unpaired import judged
 from tuneforge_datastore.ingest.reader import read_file
-from tuneforge_datastore.ingest.rows import RAW_SHOWN, Broken, BrokenFile, Row, RowError
-from tuneforge_datastore.records import SCHEMA
+from tuneforge_datastore.ingest.rows import RAW_SHOWN, Broken, BrokenFile, Row, RowError, Unusable
+from tuneforge_datastore.records import SCHEMA, Record
 
 SKIP_FIX = 'correct the row, or set on_error = "skip" to count it and go on'
 Progress = Callable[[int], None]
@@ -124,7 +125,7 @@ class _Ingest:
             sample = [row.values for row in first if isinstance(row, Row)]
             if sample:
                 made, why = choose(self.source, sample, place)
-                for row in chain(first, rows):
+                for row in made.gather(chain(first, rows)):
                     if self.enough:
                         break
                     line = row.line
@@ -154,9 +155,13 @@ class _Ingest:
             self._reject(row.line, row.reason, row.raw, place)
             return
         try:
-            record = made.convert(row.values)
-            identifier = f"{self.name}:{record.key or self.ordinal}"
-            self.batch.append(record, identifier, place, row.line)
+            for identifier, record in self._identified(made.convert(row.values)):
+                self.batch.append(record, identifier, place, row.line)
+                self.result.records += 1
+                self.result.kinds[record.kind] = self.result.kinds.get(record.kind, 0) + 1
+        except Unusable as error:
+            self._count_refused(row.line, str(error), _raw(row), place)
+            return
         except RowError as error:
             self._reject(row.line, f"as {made.name}: {error}", _raw(row), place)
             return
@@ -164,14 +169,25 @@ class _Ingest:
             self._reject(row.line, "not UTF-8, or half a surrogate pair", _raw(row), place)
             return
         self.ordinal += 1
-        self.result.records += 1
-        self.result.kinds[record.kind] = self.result.kinds.get(record.kind, 0) + 1
         if self.batch.full:
             self._flush()
+
+    def _identified(self, made: Record | list[Record]) -> Iterator[tuple[str, Record]]:
+        """Name a row's record after the row, each of several by its place among them as well."""
+        records = made if isinstance(made, list) else [made]
+        if self.source.pairs == "unpaired":
+            records = [one for record in records for one in judged(record)]
+        several = isinstance(made, list) or len(records) > 1
+        for place, record in enumerate(records):
+            identifier = f"{self.name}:{record.key or self.ordinal}"
+            yield f"{identifier}.{place}" if several else identifier, record
 
     def _reject(self, line: int, reason: str, raw: str, place: str) -> None:
         if self.source.on_error == "error":
             raise DataError(f"{place}:{line}: {reason}", SKIP_FIX)
+        self._count_refused(line, reason, raw, place)
+
+    def _count_refused(self, line: int, reason: str, raw: str, place: str) -> None:
         identifier = f"{self.name}:{self.ordinal}"
         shown = raw.encode("utf-8", "replace").decode()[:RAW_SHOWN]
         self.rejects.append((identifier, self.name, place, line, reason, shown))

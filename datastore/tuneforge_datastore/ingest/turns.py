@@ -42,7 +42,21 @@ def turns(value: Any, column: str) -> list[Message]:
         value = [value]
     if not isinstance(value, list):
         raise RowError(f"{column} must be a list of messages, this is {as_text(value)[:80]!r}")
-    return [turn(message, column) for message in value]
+    if len(value) > 1 and all(isinstance(message, str) for message in value):
+        # Bare texts take turns, as in UltraChat: the user begins.
+        return [Message(("user", "assistant")[at % 2], said) for at, said in enumerate(value)]
+    return [one for message in value for one in _exchange(message) or (turn(message, column),)]
+
+
+def _exchange(message: Any) -> tuple[Message, ...]:
+    """Take an object that holds a question and its answer, as in MOSS and XTuner, as two turns."""
+    for user, assistant in (("human", "assistant"), ("user", "assistant"), ("input", "output")):
+        if isinstance(message, dict) and {user, assistant} <= message.keys():
+            system = as_text(message.get("system"))
+            before = (Message("system", system),) if system else ()
+            asked = Message("user", as_text(message[user]))
+            return (*before, asked, Message("assistant", as_text(message[assistant])))
+    return ()
 
 
 def turn(message: Any, column: str) -> Message:

@@ -121,6 +121,7 @@ def test_every_key_of_a_source_is_read() -> None:
         "sql": "test_sql_reads_files_by_relative_name",
         "format": "test_formats",
         "columns": "test_custom_columns",
+        "pairs": "test_pairs_as_judged_answers",
         "license": "the model card's tests",
         "on_error": "test_on_error_ends_or_counts",
         "limit": "test_limit_reads_so_many_rows",

@@ -1,23 +1,32 @@
 """How raw rows of a format become records; one module a format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from tuneforge_datastore.ingest.rows import RowError
+from tuneforge_datastore.ingest.rows import Broken, Row, RowError
 from tuneforge_datastore.records import Record
 
 Values = dict[str, Any]
 
 
+def _each(rows: Iterator[Row | Broken]) -> Iterator[Row | Broken]:
+    return rows
+
+
 @dataclass(frozen=True)
 class Format:
-    """One format. ``fits`` says why rows look like it, or gives an empty string."""
+    """One format.
+
+    ``fits`` says why rows look like it, or gives an empty string. ``convert`` makes a row's record,
+    or the list of its records. ``gather`` puts rows together that are converted as one.
+    """
 
     name: str
     fits: Callable[[frozenset[str], Sequence[Values]], str]
-    convert: Callable[[Values], Record]
+    convert: Callable[[Values], Record | list[Record]]
+    gather: Callable[[Iterator[Row | Broken]], Iterator[Row | Broken]] = _each
 
 
 FORMATS = {
@@ -29,6 +38,11 @@ FORMATS = {
     "unpaired": "unpaired:UNPAIRED",
     "text": "text:TEXT",
     "hh": "hh:HH",
+    "chatml": "chatml:CHATML",
+    "dolly": "dolly:DOLLY",
+    "oasst": "oasst:OASST",
+    "oasst-pairs": "oasst:OASST_PAIRS",
+    "ratings": "ratings:RATINGS",
 }
 
 

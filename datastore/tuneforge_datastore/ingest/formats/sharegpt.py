@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from tuneforge_datastore.ingest.formats import Format, Values, missing, unused
 from tuneforge_datastore.ingest.rows import RowError, as_text
 from tuneforge_datastore.ingest.turns import tools_json, turns
 from tuneforge_datastore.records import Message, Record
 
-CONVERSATION_COLUMNS = ("conversations", "conversation", "dialog", "dialogue")
+CONVERSATION_COLUMNS = ("conversations", "conversation", "dialog", "dialogue", "items", "data")
 TOOL_COLUMNS = ("tools", "functions")
 
 
@@ -16,7 +17,13 @@ def conversation_fits(columns: frozenset[str], rows: Sequence[Values], names: Se
     """Say why rows are conversations and nothing more, or give an empty string."""
     name = next((name for name in names if name in columns), "")
     rated = {"chosen", "rejected"} <= columns or has_label(rows)
-    return f"a list of turns in column {name}" if name and not rated else ""
+    # A name as general as `data` or `conversation` may hold anything: a ChatML text, a number.
+    listed = name and all(_listed(row.get(name)) for row in rows)
+    return f"a list of turns in column {name}" if listed and not rated else ""
+
+
+def _listed(value: Any) -> bool:
+    return value is None or isinstance(value, list) or str(value).lstrip().startswith("[")
 
 
 def has_label(rows: Sequence[Values]) -> bool:

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 
 from tuneforge_datastore.ingest.formats import Format, Values, missing, unused
+from tuneforge_datastore.ingest.formats.chatml import column_of
+from tuneforge_datastore.ingest.formats.oasst import is_tree
 from tuneforge_datastore.ingest.rows import as_text
 from tuneforge_datastore.records import Record
 
 _USED = frozenset({"text"})
 
 
-def _fits(columns: frozenset[str], _rows: Sequence[Values]) -> str:
-    return "column text" if "text" in columns else ""
+def _fits(columns: frozenset[str], rows: Sequence[Values]) -> str:
+    if "text" not in columns or column_of(rows) == "text" or is_tree(columns, rows):
+        return ""
+    return "column text"
 
 
 def _convert(row: Values) -> Record:

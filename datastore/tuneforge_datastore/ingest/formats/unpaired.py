@@ -1,6 +1,7 @@
 """Unpaired preferences: a conversation or prompt and completion, and whether it is good."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tuneforge_datastore.ingest.formats import Format, Values, missing
@@ -39,6 +40,23 @@ def _convert(row: Values) -> Record:
     record.kind = "unpaired"
     record.label = judgement(row[label], label)
     return record
+
+
+def judged(record: Record) -> list[Record]:
+    """Take a preference pair as a good and a bad answer to its prompt; others stay as they are."""
+    if record.kind != "preference":
+        return [record]
+    return [
+        replace(
+            record,
+            kind="unpaired",
+            messages=[*record.messages, *answer],
+            chosen=[],
+            rejected=[],
+            label=label,
+        )
+        for answer, label in ((record.chosen, True), (record.rejected, False))
+    ]
 
 
 def judgement(value: Any, column: str) -> bool:
