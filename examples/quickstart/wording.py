@@ -76,6 +76,8 @@ URGENCIES = {
         "tomorrow would be good",
         "this week would be nice",
         "a reply within a few days is ok",
+        "next week is early enough",
+        "I can wait until tomorrow",
     ),
     "low": (
         "no rush",

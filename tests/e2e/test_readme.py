@@ -27,7 +27,7 @@ def test_it_names_every_command_and_no_other(repository: Path) -> None:
     text = (repository / "README.md").read_text()
     used = re.findall(r"tuneforge ([a-z]+)", "\n".join(blocks(text, "console")))
     assert set(used) <= set(COMMANDS)
-    rows = text.split("## Commands")[1].splitlines()
+    rows = text.split("## Commands")[1].split("\n## ")[0].splitlines()
     told = "\n".join(row.split("|")[1] for row in rows if row.startswith("| `"))
     assert set(re.findall(r"`(?:tuneforge )?([a-z]+)", told)) == set(COMMANDS)
 
