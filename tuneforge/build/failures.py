@@ -8,6 +8,8 @@ from pathlib import Path
 from tuneforge_specs.errors import EnvironmentMissing, Interrupted, TuneforgeError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+# DuckDB takes Ctrl-C for itself while a query runs and raises a RuntimeError with these words.
+_INTERRUPTED_QUERY = "Query interrupted"
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -18,7 +20,7 @@ def as_user_error(step: str, error: BaseException, workspace: Path | None) -> Tu
     """
     if isinstance(error, TuneforgeError):
         return error
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) or str(error) == _INTERRUPTED_QUERY:
         return Interrupted(f"{step}: interrupted", "run the same command again to go on")
     if isinstance(error, MemoryError):
         return EnvironmentMissing(f"{step}: out of memory", "free memory, or lower the row limit")
