@@ -18,8 +18,10 @@ from tuneforge_datastore import duplicates
 from tuneforge_datastore.cleaning.stage import clean
 from tuneforge_datastore.columns import BATCH_ROWS, parquet_writer
 from tuneforge_datastore.filtering import run_filters
+from tuneforge_datastore.filters import Folders
 from tuneforge_datastore.ledger import Ledger
 from tuneforge_datastore.mix import sample
+from tuneforge_datastore.pairing import check_pairs, length_bias
 from tuneforge_datastore.records import SCHEMA
 from tuneforge_datastore.rows import Rows
 from tuneforge_datastore.scratch import MEMORY_LIMIT, scratch
@@ -33,13 +35,18 @@ KEPT = SCHEMA.append(pa.field("split", pa.string())).append(pa.field("cluster", 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a curation may use, and where it reports."""
+    """What a curation may use, and where it reports.
+
+    ``folder`` is for what ends with the curation; ``cache`` keeps what was paid for (by default
+    in ``folder``).
+    """
 
     folder: Path
     threads: int = 1
     memory_limit: str = MEMORY_LIMIT
     log: Callable[[str], None] = lambda _: None
     warn: Callable[[str], None] = lambda _: None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -94,12 +101,15 @@ def curate(
     with TemporaryDirectory(prefix="clean-", dir=resources.folder) as temporary:
         patches = Path(temporary)
         clean(ledger, dataset.clean, patches, out)
+        cache = resources.cache or resources.folder / "cache"
+        folders = Folders(inputs.directory, patches, out, cache)
         readable = [*(source.folder for source in rows.sources), patches]
         with scratch(
             resources.folder, readable, resources.threads, resources.memory_limit
         ) as database:
+            check_pairs(database, ledger, ids)
             place = f"datasets.{name}.filters"
-            run_filters(database, ledger, dataset.filters, place, inputs.directory)
+            run_filters(database, ledger, dataset.filters, place, folders)
             if dataset.dedup.exact:
                 duplicates.drop_exact(database, ledger, ids)
         if dataset.dedup.near:
@@ -126,9 +136,19 @@ def curate(
         side, cluster, report = _split(dataset, rows, ids, strata, seed, resources.threads)
         _report_strata(dataset.split, report, out, resources)
         _write_kept(rows, out / "kept.parquet", side, cluster)
+        if kind == "preference":
+            _tell_bias(name, out / "kept.parquet", resources)
         ledger.write(out, ids)
         held = int(pc.sum(pc.equal(side, "eval")).as_py() or 0)
         return Curated(len(rows), len(side), len(side) - held, held, kind, ledger.stages)
+
+
+def _tell_bias(name: str, kept: Path, resources: Resources) -> None:
+    bias = length_bias(kept)
+    if bias.warning:
+        resources.warn(f"dataset {name}: {bias.warning}")
+    else:
+        resources.log(bias.told)
 
 
 def _check_mix(name: str, dataset: Dataset) -> None:

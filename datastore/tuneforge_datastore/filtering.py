@@ -1,7 +1,6 @@
 """Run a dataset's filters over its rows; of those in one pass the first that fails drops."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -9,7 +8,7 @@ import pyarrow.compute as pc
 from tuneforge_specs.errors import DataError, UsageError
 from tuneforge_specs.filters import Filter
 
-from tuneforge_datastore.filters import Check, Pass, Setting, check
+from tuneforge_datastore.filters import Check, Folders, Pass, Setting, check
 from tuneforge_datastore.ingest.query import first_line
 from tuneforge_datastore.ledger import DROPS, EVIDENCE_SHOWN, Ledger
 from tuneforge_datastore.records import SCHEMA
@@ -23,7 +22,7 @@ def run_filters(
     ledger: Ledger,
     filters: Sequence[Filter],
     place: str,
-    directory: Path,
+    folders: Folders,
 ) -> None:
     """Drop what fails; ``place`` is the key path of the list, for messages.
 
@@ -33,7 +32,7 @@ def run_filters(
     """
     waiting: dict[int, Check] = {}
     for index, one in enumerate(map(check, filters)):
-        setting = Setting(connection, directory, f"{place}[{index}]", f"filters[{index}]")
+        setting = Setting(connection, folders, f"{place}[{index}]", f"filters[{index}]")
         if isinstance(one, Pass):
             _drop_failed(connection, ledger, waiting, place)
             waiting = {}

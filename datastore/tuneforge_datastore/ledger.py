@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tuneforge_datastore.columns import BATCH_ROWS
 from tuneforge_datastore.rows import Rows
@@ -34,6 +35,7 @@ DROPS = pa.schema(
         ("evidence", pa.string()),
     ]
 )
+_TOLD = [*DROPS.names, "stage", "rule"]
 EVIDENCE_SHOWN = 500
 
 
@@ -60,6 +62,7 @@ class Ledger:
     rows: Rows
     stages: list[dict[str, Any]] = field(default_factory=list)
     dropped: list[pa.Table] = field(default_factory=list)
+    noted: list[pa.Table] = field(default_factory=list)
 
     def record(self, stage: str, rule: str, table: pa.Table) -> None:
         """Drop the rows of ``table`` (``DROPS``) at a stage."""
@@ -68,6 +71,24 @@ class Ledger:
         self._count(stage, rule, before, len(table))
         extra = [pa.repeat(pa.scalar(text), len(table)) for text in (stage, rule)]
         self.dropped.append(table.append_column("stage", extra[0]).append_column("rule", extra[1]))
+
+    def note(self, stage: str, rule: str, table: pa.Table, what: str) -> None:
+        """Write down rows of ``table`` (``DROPS``) that stay; ``what`` names it in the funnel."""
+        self._count(stage, rule, int(self.rows.alive.sum()), 0)
+        self.stages[-1][what] = len(table)
+        extra = [pa.repeat(pa.scalar(text), len(table)) for text in (stage, rule)]
+        self.noted.append(table.append_column("stage", extra[0]).append_column("rule", extra[1]))
+
+    def _told(self) -> pa.Table | None:
+        """Give what is told of rows, one line a row in order: the drop, or else all its notes."""
+        told = list(self.dropped)
+        if self.noted:
+            notes = pa.concat_tables(self.noted)
+            alive = self.rows.alive[notes.column("row").to_numpy()]
+            told.append(_joined(notes.filter(pa.array(alive))).select(_TOLD))
+        if not told:
+            return None
+        return pa.concat_tables([one.select(_TOLD) for one in told]).combine_chunks().sort_by("row")
 
     def _count(self, stage: str, rule: str, before: int, dropped: int) -> None:
         step = {"stage": stage, "rule": rule, "in": before, "dropped": dropped}
@@ -90,9 +111,7 @@ class Ledger:
     def write(self, out: Path, ids: pa.ChunkedArray) -> None:
         """Write ``ledger.parquet``, in source order, and ``funnel.json``."""
         (out / "funnel.json").write_text(json.dumps(self.stages, indent=1) + "\n")
-        lost = pa.concat_tables(self.dropped).combine_chunks() if self.dropped else None
-        if lost is not None:
-            lost = lost.sort_by("row")
+        lost = self._told()
         rows_lost = lost.column("row").to_numpy() if lost is not None else np.empty(0, np.int64)
         with pq.ParquetWriter(
             out / "ledger.parquet",
@@ -110,22 +129,40 @@ class Ledger:
                     begin, stop = np.searchsorted(rows_lost, [first, end])
                     part = lost.slice(begin, stop - begin) if lost is not None else None
                     piece = ids.slice(first, end - first)
-                    writer.write_table(_verdicts(first, piece, source.name, part))
+                    alive = self.rows.alive[first:end]
+                    writer.write_table(_verdicts(first, piece, source.name, part, alive))
 
 
-def _verdicts(first: int, ids: pa.ChunkedArray, source: str, lost: pa.Table | None) -> pa.Table:
+def _joined(notes: pa.Table) -> pa.Table:
+    """Bring the notes of one row together: the first one's rule and score, all their reasons."""
+    rows: dict[int, dict[str, Any]] = {}
+    for note in notes.to_pylist():
+        row = rows.setdefault(note["row"], note)
+        if row is not note:
+            row["reason"] += f"; {note['reason']}"
+            row["evidence"] = "; ".join(filter(None, (row["evidence"], note["evidence"])))
+    return pa.Table.from_pylist(list(rows.values()), notes.schema)
+
+
+def _verdicts(
+    first: int,
+    ids: pa.ChunkedArray,
+    source: str,
+    lost: pa.Table | None,
+    alive: NDArray[np.bool_],
+) -> pa.Table:
     count = len(ids)
-    # Index of each row's drop, null for a kept row: taking a null index gives a null value.
+    # Index of what is told of each row, null for nothing: a null index takes a null value.
     place = np.full(count, -1, np.int64)
     if lost is not None and len(lost):
         place[lost.column("row").to_numpy() - first] = np.arange(len(lost))
-    kept = place < 0
+    silent = place < 0
     columns: dict[str, Any] = {
         "id": ids,
         "source": pa.repeat(pa.scalar(source), count),
-        "verdict": pa.array(np.where(kept, "kept", "dropped"), pa.string()),
+        "verdict": pa.array(np.where(alive, "kept", "dropped"), pa.string()),
     }
-    index = pa.array(np.maximum(place, 0), mask=kept)
+    index = pa.array(np.maximum(place, 0), mask=silent)
     for name in ("stage", "rule", "reason", "score", "witness", "evidence"):
         kind = SCHEMA.field(name).type
         if lost is None or not len(lost):

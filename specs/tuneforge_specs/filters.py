@@ -84,15 +84,27 @@ class UrlFilter(Model):
     of: Part = Field("completion", description="Part of the record that is looked at.")
 
 
-Personal = Literal["email", "phone", "card", "key"]
+Personal = Literal["email", "phone", "card", "iban", "key"]
 
 
 class PiiFilter(Model):
-    """Drop records with personal data: addresses, phone and card numbers, access keys."""
+    """Find personal data and secrets; drop, redact or tag the records that have some.
+
+    Redaction writes ``[EMAIL]``, ``[PHONE]``, ``[CARD]``, ``[IBAN]`` or ``[KEY]`` instead, in all
+    turns of the part (the prompt's are those of the user and the system). What the text was before
+    is kept in the dataset's changes. Tool calls and unused columns are not looked at.
+    """
 
     kind: Literal["pii"]
-    of: Part = "whole"
-    find: Annotated[Many[Personal], Field(min_length=1)] = ("email", "phone", "card", "key")
+    of: Part = Field("whole", description="Part of the record that is searched.")
+    find: Annotated[Many[Personal], Field(min_length=1)] = Field(
+        ("email", "phone", "card", "iban", "key"), description="What is searched for."
+    )
+    action: Literal["drop", "redact", "tag"] = Field(
+        "drop",
+        description="What a find does: drop the record, replace what was found, or only note it "
+        "in the ledger.",
+    )
 
 
 class LanguageFilter(Model):

@@ -31,6 +31,7 @@ def run(context: StepContext) -> None:
             threads=context.threads,
             log=context.report.log,
             warn=context.report.warn,
+            cache=context.workspace / "cache",
         ),
         seed=context.seed,
     )

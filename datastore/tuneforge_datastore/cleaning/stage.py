@@ -54,7 +54,7 @@ class Cleaning:
             changes = list(self._row(row, int(raised[place])))
             if changes:
                 done.places.append(place)
-                done.rows.append(_rebuilt(row))
+                done.rows.append(rebuilt(row))
                 done.changes += [{"id": row["id"], **change} for change in changes]
                 for rule in {change["rule"] for change in changes}:
                     self.changed[rule] += 1
@@ -100,7 +100,7 @@ def _raised(batch: pa.RecordBatch) -> NDArray[np.uint8]:
     return raised
 
 
-def _rebuilt(row: dict[str, Any]) -> dict[str, Any]:
+def rebuilt(row: dict[str, Any]) -> dict[str, Any]:
     """Give the columns of a record that follow from its texts."""
     messages, chosen, rejected = ([Message(**turn) for turn in row[name]] for name in _TURNS)
     record = Record(

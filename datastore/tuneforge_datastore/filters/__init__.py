@@ -38,15 +38,28 @@ PARTS = {
 
 
 @dataclass(frozen=True)
+class Folders:
+    """Where filters read and write.
+
+    ``spec`` is the base of paths in the spec; ``patches`` holds changed rows while the curation
+    lasts, ``out`` is the dataset's artifact, ``cache`` outlives both.
+    """
+
+    spec: Path
+    patches: Path
+    out: Path
+    cache: Path
+
+
+@dataclass(frozen=True)
 class Setting:
     """What a filter may use besides the record.
 
-    ``directory`` is the base of paths in the spec, ``place`` the filter's key path for messages,
-    ``stage`` its name in the ledger.
+    ``place`` is the filter's key path for messages, ``stage`` its name in the ledger.
     """
 
     connection: duckdb.DuckDBPyConnection
-    directory: Path
+    folders: Folders
     place: str
     stage: str
 

@@ -1,27 +1,39 @@
-"""Personal data and secrets: mail addresses, phone and card numbers, access keys."""
+"""Personal data and secrets: dropped, redacted or tagged; see ``tuneforge_datastore.personal``."""
 
 from tuneforge_specs.filters import PiiFilter
 
-from tuneforge_datastore.filters import PARTS, Check
+from tuneforge_datastore.filters import PARTS, Check, Pass, Setting
+from tuneforge_datastore.ledger import DROPS, Ledger
+from tuneforge_datastore.personal import PATTERNS, RESERVED
 from tuneforge_datastore.quoting import literal
 
-PATTERNS = {
-    # Addresses under the domains reserved for examples (RFC 2606) are nobody's.
-    "email": r"(?i)\b[a-z0-9._%+-]+@(?:[a-z0-9-]+\.)+[a-z]{2,}\b",
-    # International form (a sum such as 5+60000 is none), or the North American one.
-    "phone": r"(?:(?:^|[\s(:,;])\+[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}"
-    r"(?:[ .-]?\d{2,4}){2,4}|\(\d{3}\) ?\d{3}[ .-]\d{4}|\b\d{3}[.-]\d{3}[.-]\d{4})\b",
-    "card": r"\b(?:[3-6]|2[2-7])(?:[ -]?\d){12,17}\b",
-    # Keys whose makers gave them a prefix to be found by, private keys, and JSON Web Tokens.
-    "key": r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}|"
-    r"xox[abprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{35}|hf_[A-Za-z0-9]{30,}|"
-    r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+)|-----BEGIN [A-Z ]*PRIVATE KEY",
-}
-_RESERVED = r"(?i)[@.](?:example\.(?:com|org|net)|[a-z0-9-]+\.(?:test|example|invalid))$"
+
+def check(spec: PiiFilter) -> Check | Pass:
+    """Do with the records that have some what ``action`` says."""
+    found = _check(spec)
+    if spec.action == "drop":
+        return found
+    if spec.action == "tag":
+        return Pass("pii", lambda setting, ledger: _tag(found, setting, ledger))
+    return Pass("pii", lambda setting, ledger: _redact(spec, setting, ledger))
 
 
-def check(spec: PiiFilter) -> Check:
-    """Drop on the first find; the evidence is what was found, all but its ends masked."""
+def _tag(found: Check, setting: Setting, ledger: Ledger) -> None:
+    from tuneforge_datastore.filtering import failed
+
+    rows = failed(setting.connection, ledger, {0: found}, setting.place).select(DROPS.names)
+    ledger.note(setting.stage, found.rule, rows.cast(DROPS), "tagged")
+
+
+def _redact(spec: PiiFilter, setting: Setting, ledger: Ledger) -> None:
+    from tuneforge_datastore.redaction import redact_rows
+
+    rows = redact_rows(ledger, spec, setting.folders, setting.stage)
+    ledger.note(setting.stage, "pii", rows, "changed")
+
+
+def _check(spec: PiiFilter) -> Check:
+    """Fail on the first find; the evidence is what was found, all but its ends masked."""
     text = PARTS[spec.of]
     found: dict[str, str] = {kind: _found(kind, text) for kind in spec.find}
     return Check(
@@ -43,9 +55,11 @@ def _first(found: dict[str, str], shown: dict[str, str]) -> str:
 def _found(kind: str, text: str) -> str:
     matches = f"regexp_extract_all({text}, {literal(PATTERNS[kind])})"
     if kind == "email":
-        matches = f"list_filter({matches}, lambda m: NOT regexp_matches(m, {literal(_RESERVED)}))"
+        matches = f"list_filter({matches}, lambda m: NOT regexp_matches(m, {literal(RESERVED)}))"
     if kind == "card":
         matches = f"list_filter({matches}, lambda m: {luhn_sql('m')})"
+    if kind == "iban":
+        matches = f"list_filter({matches}, lambda m: {mod97_sql('m')})"
     return f"trim({matches}[1])"
 
 
@@ -58,3 +72,18 @@ def luhn_sql(number: str) -> str:
     )
     # Digits all the same pass the sum but are no card.
     return rf"(list_sum({doubled}) % 10 = 0 AND len(list_distinct({digits})) > 1)"
+
+
+def mod97_sql(number: str) -> str:
+    """Write the check of an account number (ISO 13616): 15 to 34 characters, 1 modulo 97."""
+    plain = f"replace({number}, ' ', '')"
+    moved = f"({plain}[5:] || {plain}[1:4])"
+    # Letters count 10 to 35: a letter is two digits.
+    values = (
+        rf"list_transform(regexp_extract_all({moved}, '.'), lambda c: "
+        "CASE WHEN c <= '9' THEN ascii(c) - 48 ELSE ascii(c) - 55 END)"
+    )
+    rest = (
+        f"list_reduce({values}, lambda a, v: (a * (CASE WHEN v > 9 THEN 100 ELSE 10 END) + v) % 97)"
+    )
+    return f"(length({plain}) BETWEEN 15 AND 34 AND {rest} = 1)"

@@ -50,7 +50,7 @@ def _register(setting: Setting, spec: WordlistFilter, name: str) -> None:
 
 
 def _read(setting: Setting, path: str) -> list[str]:
-    file = setting.directory / Path(path).expanduser()
+    file = setting.folders.spec / Path(path).expanduser()
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
