@@ -139,7 +139,9 @@ def _write_blocks(
         merged = np.ascontiguousarray(combine(block), np.float32)
         base: Floats | None = block.base
         if not job.uses_base:
-            base = job.base.rows(block.first, block.last) if block.first == 0 else None
+            # Read only until a difference has shown that the merge changes something.
+            unchanged = tally.changed == 0
+            base = job.base.rows(block.first, block.last) if unchanged else None
         _write(tensor, writer, block.first * job.columns, base, merged, tally)
     return tally.result(tensor)
 
