@@ -26,7 +26,8 @@ def cache_folder() -> Path:
     if cache := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
         return Path(cache)
     home = os.environ.get("HF_HOME")
-    return (Path(home) if home else Path("~/.cache/huggingface").expanduser()) / "hub"
+    # Not Path.expanduser, which is an error for a user without a home, as in some containers.
+    return Path(home or os.path.expanduser("~/.cache/huggingface")) / "hub"  # noqa: PTH111
 
 
 def local_folder(name: str, directory: Path) -> Path | None:

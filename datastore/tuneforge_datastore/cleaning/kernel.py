@@ -1,9 +1,7 @@
 """The compiled scan for texts that may need cleaning. Imports numba: load only on use."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba as nb
 import numpy as np
 
 from tuneforge_datastore.cleaning.suspects import (
@@ -16,14 +14,9 @@ from tuneforge_datastore.cleaning.suspects import (
     SIGN,
     SPACE,
 )
+from tuneforge_datastore.compiling import kernel
 
 Array = Any
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def kernel(function: F) -> F:
-    """Compile a function on its first call; the machine code is kept for later processes."""
-    return cast("F", nb.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 @kernel

@@ -7,7 +7,7 @@ is called from Python, not in those of the functions that it calls.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import numba as nb
 import numpy as np
@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from tuneforge_datastore.compiling import kernel
 from tuneforge_datastore.dedup.shingles import (
     IDEOGRAPHS_END,
     KIND,
@@ -46,15 +47,9 @@ LONGEST = 1 << 22
 RECENT, WIDEST = 1024, 512
 
 
-def kernel(function: F) -> F:
-    """Compile a function on its first call; the machine code is kept for later processes."""
-    return cast("F", nb.njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
 def inlined(function: F) -> F:
     """Compile a small function into those that call it."""
-    compile_ = nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-    return cast("F", compile_(function))
+    return kernel(function, inline="always")
 
 
 @intrinsic  # type: ignore[untyped-decorator]
