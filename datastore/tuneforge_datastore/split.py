@@ -69,7 +69,8 @@ def _choose(
 
 
 def _small(sizes: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    return sizes <= max(1.0, share * sizes.sum())
+    small: NDArray[np.bool_] = sizes <= max(1.0, share * sizes.sum())
+    return small
 
 
 def both_sides(

@@ -51,6 +51,7 @@ def contradictions(spec: Spec) -> Iterator[Finding]:
         if step.start in spec.train and step.start != name:
             yield from _other_adapter(path, step, spec.train[step.start])
     yield from _lengths(spec)
+    yield from _overflow(spec)
     yield from _scratch(spec)
     yield from _merge_inputs(spec)
     yield from _exported_adapters(spec)
@@ -83,6 +84,17 @@ def _lengths(spec: Spec) -> Iterator[Finding]:
                 here = ("datasets", name, "filters", index, "min")
                 message = f"min {low} is above max {high}: no record can pass"
                 yield Finding(here, message, "swap them")
+
+
+def _overflow(spec: Spec) -> Iterator[Finding]:
+    for name, dataset in spec.datasets.items():
+        template = dataset.template
+        if template.overflow == "split" and template.train_on == "last":
+            here = ("datasets", name, "template", "overflow")
+            message = 'every part of a split record has a last turn, and train_on is "last"'
+            yield Finding(
+                here, message, 'set train_on = "assistant", or overflow = "truncate-left"'
+            )
 
 
 def _scratch(spec: Spec) -> Iterator[Finding]:

@@ -83,6 +83,9 @@ class Split(Model):
     )
 
 
+Overflow = Literal["drop", "truncate", "truncate-left", "truncate-middle", "split", "error"]
+
+
 class Template(Model):
     """How a record becomes tokens, which of them are trained, and what happens to long ones.
 
@@ -97,8 +100,10 @@ class Template(Model):
         "assistant", description="Which tokens are trained: assistant turns, the last one, or all."
     )
     max_tokens: Positive = Field(1024, description="Longest rendered record in tokens.")
-    overflow: Literal["drop", "truncate", "error"] = Field(
-        "drop", description="What happens to a record that is longer."
+    overflow: Overflow = Field(
+        "drop",
+        description="What happens to a record that is longer: it is dropped, loses its end, its "
+        "beginning or whole turns in its middle, becomes several rows, or ends the build.",
     )
     system: str = Field("", description="System turn given to records that have none.")
 

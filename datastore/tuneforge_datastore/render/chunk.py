@@ -58,6 +58,9 @@ def render_chunk(mode: str, records: list[Record], rules: Rules) -> Chunk:
 
 def _in_order(records: list[Record], rules: Rules) -> list[Row]:
     """Render instructions and texts, which have different rules, and keep the records' order."""
-    texts = iter(text_rows([r for r in records if r["kind"] == "text"], rules))
-    talks = iter(instruction_rows([r for r in records if r["kind"] != "text"], rules))
-    return [next(texts if record["kind"] == "text" else talks) for record in records]
+    by_record: dict[str, list[Row]] = {}
+    texts = text_rows([r for r in records if r["kind"] == "text"], rules)
+    talks = instruction_rows([r for r in records if r["kind"] != "text"], rules)
+    for row in (*texts, *talks):
+        by_record.setdefault(row.record_id, []).append(row)
+    return [row for record in records for row in by_record[record["id"]]]

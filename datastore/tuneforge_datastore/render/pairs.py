@@ -7,6 +7,7 @@ from typing import Any
 from tuneforge_specs.errors import DataError
 
 from tuneforge_datastore.render.masks import cuts_between
+from tuneforge_datastore.render.overflow import without_middle
 from tuneforge_datastore.render.rows import Record, Row, Rules, assistant_turns, with_name
 from tuneforge_datastore.templates.conversation import conversation
 
@@ -46,6 +47,18 @@ def unpaired_rows(records: Sequence[Record], rules: Rules) -> list[Answers]:
 
 
 def _answers(records: Sequence[Record], rules: Rules, parts: Any) -> list[Answers]:
+    rendered = _rendered(records, rules, parts)
+    if rules.spec.overflow != "truncate-middle":
+        return rendered
+    return [
+        _shortened(record, answers, rules, parts)
+        if answers.row.n_tokens > rules.spec.max_tokens
+        else answers
+        for record, answers in zip(records, rendered, strict=True)
+    ]
+
+
+def _rendered(records: Sequence[Record], rules: Rules, parts: Any) -> list[Answers]:
     rendered: list[Answers] = []
     for record in records:
         answers = Answers(Row(record["id"], record["split"]))
@@ -56,6 +69,19 @@ def _answers(records: Sequence[Record], rules: Rules, parts: Any) -> list[Answer
         if answers.texts:
             with_name({"id": answers.row.record_id}, lambda a=answers: _finish(a, rules))
     return rendered
+
+
+def _shortened(record: Record, whole: Answers, rules: Rules, parts: Any) -> Answers:
+    """Leave out turns in the middle of the prompt until prompt and answers fit."""
+    reason = whole.row.reason
+    for turns, count in without_middle(record["messages"]):
+        (answers,) = _rendered([{**record, "messages": turns}], rules, parts)
+        if answers.row.verdict == "whole":
+            answers.row.verdict, answers.row.n_tokens = "truncated", whole.row.n_tokens
+            answers.row.reason = f"{reason}; {count} turns in the middle are left out"
+            return answers
+    whole.row.drop(f"{reason}; too long without the turns in the middle, too")
+    return whole
 
 
 def _draft(
@@ -125,9 +151,21 @@ def _finish(answers: Answers, rules: Rules) -> None:
         rules.check_terminator(ids[-1])
     if not rules.fits(row, len(prompt) + max(map(len, completions))):
         room = rules.spec.max_tokens - len(prompt)
-        if row.verdict == "truncated" and room > 0:
+        if row.verdict == "truncated" and rules.spec.overflow == "truncate-left":
+            _cut_prompt(answers, rules)
+        elif row.verdict == "truncated" and room > 0:
             answers.completion_ids = [ids[:room] for ids in completions]
         elif row.verdict == "truncated":
             row.drop(f"{row.reason}; the prompt alone fills them")
     if row.verdict == "dropped":
         answers.prompt_ids, answers.completion_ids = [], []
+
+
+def _cut_prompt(answers: Answers, rules: Rules) -> None:
+    """Cut the beginning of the prompt, so that the longer answer fits behind it."""
+    room = rules.spec.max_tokens - max(map(len, answers.completion_ids))
+    begins = int(answers.prompt_ids[:1] == [rules.vocabulary.bos])
+    if room <= begins:
+        answers.row.drop(f"{answers.row.reason}; an answer alone fills them")
+        return
+    answers.prompt_ids = [answers.prompt_ids[p] for p in rules.kept(answers.prompt_ids, room)]

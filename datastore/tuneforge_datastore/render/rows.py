@@ -10,6 +10,7 @@ from tuneforge_specs.datasets import Template
 from tuneforge_specs.errors import DataError
 
 from tuneforge_datastore.render.masks import tokens_of
+from tuneforge_datastore.render.overflow import cut_left, parts, pieces, without_middle
 from tuneforge_datastore.render.templating import Fitted
 from tuneforge_datastore.render.vocabulary import Vocabulary
 from tuneforge_datastore.templates.conversation import Conversation, conversation
@@ -19,7 +20,10 @@ Record = Mapping[str, Any]
 
 @dataclass
 class Row:
-    """A rendered record. ``verdict`` is 'whole', 'truncated' or, with no ids, 'dropped'."""
+    """A rendered record, or a part of one.
+
+    ``verdict`` is 'whole', 'truncated', 'split' for a part or, with no ids, 'dropped'.
+    """
 
     record_id: str
     split: str
@@ -114,11 +118,17 @@ class Rules:
                 f"the record has {reason}",
                 "raise template.max_tokens, or set template.overflow to 'drop' or 'truncate'",
             )
-        if self.spec.overflow == "drop":
-            row.drop(reason)
-        else:
+        if self.spec.overflow in ("truncate", "truncate-left"):
             row.verdict, row.reason = "truncated", reason
+        else:
+            row.drop(reason)
         return False
+
+    def kept(self, ids: list[int], limit: int) -> list[int]:
+        """Give the places of the ids that stay when some are cut to leave ``limit``."""
+        if self.spec.overflow == "truncate-left":
+            return cut_left(ids, limit, self.vocabulary.bos)
+        return list(range(min(limit, len(ids))))
 
 
 def assistant_turns(talk: Conversation) -> list[int]:
@@ -141,6 +151,7 @@ def trained_turns(talk: Conversation, train_on: str) -> list[int]:
 class _Draft:
     """A conversation on its way to tokens."""
 
+    record: Record
     row: Row
     text: str
     trained: list[tuple[int, int]]
@@ -149,11 +160,30 @@ class _Draft:
 
 
 def instruction_rows(records: Sequence[Record], rules: Rules) -> list[Row]:
-    """Render instruction records. Raises ``DataError`` naming the record that cannot be."""
+    """Render instruction records; one that is split gives several rows, one after the other.
+
+    Raises ``DataError`` naming the record that cannot be rendered.
+    """
     rows: list[Row] = []
     drafts: list[_Draft] = []
     for record in records:
         with_name(record, lambda record=record: rows.append(_draft(record, rules, drafts)))
+    _tokenise(drafts, rules)
+    if rules.spec.overflow not in ("truncate-middle", "split"):
+        return rows
+    long = {
+        draft.row.record_id: draft
+        for draft in drafts
+        if draft.row.verdict == "dropped" and draft.row.n_tokens > rules.spec.max_tokens
+    }
+    return [
+        part
+        for row in rows
+        for part in (_shortened(long[row.record_id], rules) if row.record_id in long else [row])
+    ]
+
+
+def _tokenise(drafts: Sequence[_Draft], rules: Rules) -> None:
     texts = [draft.text for draft in drafts]
     prompts = [draft.prompt for draft in drafts if draft.prompt]
     encodings = rules.vocabulary.encode([*texts, *prompts])
@@ -161,8 +191,56 @@ def instruction_rows(records: Sequence[Record], rules: Rules) -> list[Row]:
     for draft, encoding in zip(drafts, encodings, strict=False):
         if draft.prompt:
             draft.row.prompt_ids = next(after).ids
-        with_name({"id": draft.row.record_id}, lambda d=draft, e=encoding: _finish(d, e, rules))
-    return rows
+        with_name(draft.record, lambda d=draft, e=encoding: _finish(d, e, rules))
+
+
+def _alone(record: Record, turns: Sequence[Any], rules: Rules) -> Row:
+    """Render a record with other turns than its own."""
+    drafts: list[_Draft] = []
+    row = _draft({**record, "messages": turns}, rules, drafts)
+    _tokenise(drafts, rules)
+    return row
+
+
+def _shortened(draft: _Draft, rules: Rules) -> list[Row]:
+    """Leave out turns in the middle, or split the conversation, as declared."""
+    record, whole = draft.record, draft.row
+    if rules.spec.overflow == "split":
+        return _split(record, whole, rules)
+    for turns, count in without_middle(record["messages"]):
+        if not _trains(record, turns, rules):
+            continue
+        row = _alone(record, turns, rules)
+        if row.verdict == "whole":
+            row.verdict, row.n_tokens = "truncated", whole.n_tokens
+            row.reason = f"{whole.reason}; {count} turns in the middle are left out"
+            return [row]
+    whole.drop(f"{whole.reason}; too long without the turns in the middle, too")
+    return [whole]
+
+
+def _trains(record: Record, turns: Sequence[Any], rules: Rules) -> bool:
+    talk = conversation(record, turns, rules.spec.system)
+    return rules.spec.train_on == "all" or bool(trained_turns(talk, rules.spec.train_on))
+
+
+def _split(record: Record, whole: Row, rules: Rules) -> list[Row]:
+    """Render each run of whole exchanges that fits; a part that trains nothing is left out."""
+
+    def fits(turns: Sequence[Any]) -> bool:
+        talk = conversation(record, turns, rules.spec.system)
+        text = rules.fitted.template.render(talk.messages, talk.tools)
+        return len(rules.vocabulary.encode([text])[0].ids) <= rules.spec.max_tokens
+
+    found = [turns for turns in parts(record["messages"], fits) if _trains(record, turns, rules)]
+    rows = [_alone(record, turns, rules) for turns in found]
+    for number, row in enumerate(rows, 1):
+        part = f"part {number} of {len(rows)}: {whole.reason}"
+        if row.verdict == "whole":
+            row.verdict, row.reason = "split", part
+        elif len(rows) > 1:
+            row.drop(f"part {number} of {len(rows)}: one exchange of {row.reason}")
+    return rows or [whole]
 
 
 def with_name(record: Record, action: Any) -> None:
@@ -188,7 +266,11 @@ def _draft(record: Record, rules: Rules, drafts: list[_Draft]) -> Row:
     rendered = rules.fitted.template.locate(talk, [*turns, *silent, *last])
     spans = rendered.spans
     draft = _Draft(
-        row, rendered.text, spans[: len(turns)], spans[len(turns) : len(turns) + len(silent)]
+        record,
+        row,
+        rendered.text,
+        spans[: len(turns)],
+        spans[len(turns) : len(turns) + len(silent)],
     )
     if evaluated:
         draft.prompt = rules.fitted.template.prompt(talk, said[-1])
@@ -241,13 +323,19 @@ def _finish(draft: _Draft, encoding: Encoding, rules: Rules) -> None:
     if rules.fits(row, len(ids)):
         row.ids, row.mask = ids, mask
     elif row.verdict == "truncated":
-        _truncate(row, ids, mask, rules.spec.max_tokens)
+        _truncate(row, ids, mask, rules)
 
 
-def _truncate(row: Row, ids: list[int], mask: bytearray, limit: int) -> None:
-    row.ids, row.mask = ids[:limit], mask[:limit]
+def _truncate(row: Row, ids: list[int], mask: bytearray, rules: Rules) -> None:
+    places = rules.kept(ids, rules.spec.max_tokens)
+    row.ids, row.mask = [ids[place] for place in places], bytearray(mask[p] for p in places)
     if not any(row.mask):
         row.drop(f"{row.reason}; nothing trained is left before the cut")
+    elif row.prompt_ids and rules.spec.overflow == "truncate-left":
+        # The held-out answer is asked for with what is left of the prompt.
+        row.prompt_ids = [row.prompt_ids[p] for p in places if p < len(row.prompt_ids)]
+        if len(row.prompt_ids) <= (places[0] == 0):
+            row.drop(f"{row.reason}; nothing of the prompt is left behind the cut")
 
 
 def text_rows(records: Sequence[Record], rules: Rules) -> list[Row]:
@@ -268,6 +356,23 @@ def text_rows(records: Sequence[Record], rules: Rules) -> list[Row]:
         ids = [*begin, *encoding.ids, vocabulary.eos]
         mask = bytearray(len(begin)) + b"\1" * (len(ids) - len(begin))
         with_name(record, lambda row=row, ids=ids: rules.fits(row, len(ids)))
-        if row.verdict != "dropped":
-            row.ids, row.mask = ids[: rules.spec.max_tokens], mask[: rules.spec.max_tokens]
+        if row.n_tokens > rules.spec.max_tokens and rules.spec.overflow == "split":
+            rows[-1:] = _pieces(row, ids, len(begin), rules)
+        elif row.verdict != "dropped":
+            places = rules.kept(ids, rules.spec.max_tokens)
+            row.ids, row.mask = [ids[p] for p in places], bytearray(mask[p] for p in places)
+    return rows
+
+
+def _pieces(whole: Row, ids: list[int], begins: int, rules: Rules) -> list[Row]:
+    """Cut a text into rows that fit; each begins as a text does, the last ends as one."""
+    ranges = list(pieces(len(ids), rules.spec.max_tokens, begins))
+    rows = []
+    for number, places in enumerate(ranges, 1):
+        row = Row(whole.record_id, whole.split, "split")
+        row.reason = f"part {number} of {len(ranges)}: {whole.reason}"
+        row.ids = [*ids[:begins], *(ids[place] for place in places)]
+        row.mask = bytearray(begins) + b"\1" * len(places)
+        row.n_tokens = len(row.ids)
+        rows.append(row)
     return rows
