@@ -1,10 +1,12 @@
 """Where the artifacts of datasets and renderings are, as the store of a workspace knows them."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuneforge_specs.errors import UsageError
+from tuneforge_specs.errors import EnvironmentMissing, UsageError
 
 if TYPE_CHECKING:
     from tuneforge_datastore.preview import Rendered
@@ -50,6 +52,43 @@ def dataset_folder(workspace: Path, reference: str) -> Path:
             f"the keys are {', '.join(keys)}" if keys else f"no build of {name} is kept",
         )
     return folder / found[0]
+
+
+def licenses(workspace: Path, spec: Path | None) -> dict[str, str]:
+    """Give the licence of each source as a spec declares it: the one named, or the workspace's."""
+    from tuneforge_specs.loader import load
+
+    beside = workspace.absolute().parent / "spec.toml"
+    if spec is None and not beside.is_file():
+        return {}
+    loaded = load(spec or beside)
+    return {name: source.license for name, source in loaded.spec.sources.items()}
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Give a draft of the folder ``out``, which appears whole or not at all.
+
+    Raises:
+        UsageError: there is something in it already.
+        EnvironmentMissing: it cannot be written.
+    """
+    from tempfile import TemporaryDirectory
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is there already", "name a new or empty folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+            draft = Path(temporary) / "draft"
+            draft.mkdir()
+            yield draft
+            draft.replace(out)
+    except OSError as error:
+        raise EnvironmentMissing(
+            f"{out} cannot be written: {error.strerror or error}",
+            "make room on the disk, or name a folder that you may write",
+        ) from error
 
 
 def rendered(workspace: Path, dataset: str) -> "Rendered":

@@ -2,6 +2,7 @@
 
 import json as json_module
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,18 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Look at data: ingest, preview, lint, funnel, diff, explain.",
+    help="Look at data: ingest, preview, lint, funnel, diff, export, explain.",
 )
+
+
+class SnapshotForm(StrEnum):
+    """How a dataset's records are written."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset of the last build.")]
 
 
@@ -208,6 +219,42 @@ def diff(
         if answer.rows:
             sys.stdout.write(f"\n{title}\n")
             write_table(answer, sys.stdout)
+
+
+@app.command()
+def export(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="DATASET, or DATASET@KEY.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
+    form: Annotated[SnapshotForm, typer.Option("--format", help="How rows are written.")] = (
+        SnapshotForm.PARQUET
+    ),
+    spec: Annotated[
+        Path | None,
+        typer.Option("--spec", help="Where the licences are; default: spec.toml of the workspace."),
+    ] = None,
+    workspace: StorePath = WORKSPACE,
+    json: AsJson = False,
+) -> None:
+    """Write a dataset's train and eval records to files, with a card that tells their history."""
+    from dataclasses import asdict
+
+    from tuneforge_datastore.snapshot import write_snapshot
+
+    from tuneforge.card.dataset import CARD, DatasetFacts, dataset_card
+    from tuneforge.cli.artifacts import dataset_folder, licenses, new_folder
+
+    folder = dataset_folder(workspace, dataset)
+    known = licenses(workspace, spec)
+    facts = DatasetFacts(dataset.partition("@")[0], folder, workspace, known)
+    with new_folder(out) as draft:
+        made = write_snapshot(folder, draft, form.value)
+        (draft / CARD).write_text(dataset_card(facts, made), encoding="utf-8")
+    if json:
+        _json({"out": str(out), **asdict(made)})
+        return
+    for side, count in made.records.items():
+        sys.stdout.write(f"{out / made.file(side)}: {count:,} records\n")
+    sys.stdout.write(f"{out / CARD}: the card\n")
 
 
 @app.command()
