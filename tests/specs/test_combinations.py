@@ -77,6 +77,13 @@ class TestContinuedAdapters:
         ),
         (
             "[base]",
+            'template = { train_on = "last", overflow = "split" }\n[base]',
+            "",
+            "datasets.instruct.template.overflow",
+            'train_on is "last"',
+        ),
+        (
+            "[base]",
             'filters = [{ kind = "length", min = 9, max = 3 }]\n[base]',
             "",
             "datasets.instruct.filters[0].min",

@@ -24,9 +24,11 @@ def run(context: StepContext) -> None:
         f"{counts['train']:,} rows to train on ({counts['n_tokens']:,} tokens, "
         f"{counts['n_supervised']:,} of them trained), {counts['eval']:,} held out"
     )
-    for verdict in ("dropped", "truncated"):
+    for verdict in ("dropped", "truncated", "split"):
+        # A record that is split has a verdict for each of its rows.
+        what = "rows" if verdict == "split" else "records"
         if counts[verdict]:
             context.report.warn(
-                f"{counts[verdict]:,} records {verdict} in rendering; the reasons are in "
+                f"{counts[verdict]:,} {what} {verdict} in rendering; the reasons are in "
                 "verdicts.parquet"
             )
