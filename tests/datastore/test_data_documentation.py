@@ -11,7 +11,7 @@ from tuneforge_specs.sources import Format
 
 
 def rows(text: str, title: str) -> list[str]:
-    section = text.split(f"## {title}\n")[1].split("\n## ")[0]
+    section = text.split(f"## {title}\n")[1].split("\n## ", maxsplit=1)[0]
     return re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
 
 
