@@ -171,6 +171,34 @@ class ColumnFilter(Model):
     )
 
 
+class JudgeFilter(Model):
+    """Keep records that a model behind an OpenAI-compatible endpoint scores at ``min`` or above.
+
+    Answers are kept in the workspace by content: a record is paid for once.
+    """
+
+    kind: Literal["judge"]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] = Field(
+        description="Base address of the endpoint, such as https://api.openai.com/v1."
+    )
+    model: str = Field(min_length=1, description="Name of the model that judges.")
+    rubric: str = Field(min_length=1, description="What is judged, and what each score means.")
+    min: float = Field(description="Least score that is kept.")
+    key_env: str = Field(
+        "", description="Environment variable that holds the key; empty sends none."
+    )
+    budget: Positive = Field(
+        1000, description="Most requests of one curation, repeated ones included."
+    )
+    concurrency: Annotated[int, Field(ge=1, le=64)] = Field(
+        4, description="Requests that are under way at once."
+    )
+    retries: Count = Field(4, description="Repetitions of a request that fails for a moment.")
+    timeout: Annotated[float, Field(gt=0.0)] = Field(
+        60.0, description="Seconds to wait for an answer."
+    )
+
+
 class SqlFilter(Model):
     """Keep records for which the DuckDB predicate ``keep`` is true."""
 
@@ -197,6 +225,7 @@ Filter = Annotated[
     | CodeFilter
     | WordlistFilter
     | ColumnFilter
+    | JudgeFilter
     | SqlFilter,
     Field(discriminator="kind"),
 ]

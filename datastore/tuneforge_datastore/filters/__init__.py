@@ -16,6 +16,7 @@ FILTERS = {
     "echo": "echo:check",
     "empty": "empty:check",
     "encoding": "encoding:check",
+    "judge": "judge:check",
     "language": "language:check",
     "length": "length:check",
     "pii": "pii:check",

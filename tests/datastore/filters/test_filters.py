@@ -224,6 +224,7 @@ def test_the_registry_holds_every_kind_of_the_spec() -> None:
         "language": {"keep": ["en"]},
         "wordlist": {"words": ["x"]},
         "column": {"column": "x"},
+        "judge": {"url": "http://localhost", "model": "m", "rubric": "r", "min": 1.0},
     }
     for kind in FILTERS:
         keys = {"kind": kind, **needed.get(kind, {})}
