@@ -4,20 +4,31 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from tuneforge_specs.model import Count, Fraction, Many, Model, Name, Positive, Rate
+from tuneforge_specs.model import Count, Many, Model, Name, Positive, Rate
+from tuneforge_specs.settings import Setting, Share, covers_all, values_of
 
 
 class InputBase(Model):
     """How much one input counts."""
 
-    weight: float = Field(1.0, description="Factor of this input.")
-    density: Fraction = Field(1.0, description="Share of the delta kept, for trimming methods.")
+    weight: Setting = Field(
+        1.0, description="Factor of this input: a number, a list over the layers, or by name."
+    )
+    density: Share = Field(
+        1.0, description="Share of the delta kept, for trimming methods; may vary like `weight`."
+    )
 
 
 class TrainInput(InputBase):
     """The result of a train step."""
 
     train: Name = Field(description="Name of a train step.")
+
+
+class MergedInput(InputBase):
+    """The result of another merge of this spec."""
+
+    merge: Name = Field(description="Name of a merge.")
 
 
 class ModelInput(InputBase):
@@ -34,11 +45,12 @@ class AdapterInput(InputBase):
 
 def _kind(value: Any) -> str:
     keys = value if isinstance(value, dict) else getattr(value, "model_fields_set", ())
-    return next((kind for kind in ("model", "adapter") if kind in keys), "train")
+    return next((kind for kind in ("model", "adapter", "merge") if kind in keys), "train")
 
 
 MergeInput = Annotated[
     Annotated[TrainInput, Tag("train")]
+    | Annotated[MergedInput, Tag("merge")]
     | Annotated[ModelInput, Tag("model")]
     | Annotated[AdapterInput, Tag("adapter")],
     Discriminator(_kind),
@@ -54,10 +66,10 @@ Epsilon = Annotated[
     Field(gt=0.0, lt=0.5, description="How far the chance to be kept spreads around `density`."),
 ]
 DellaT = TypeVar("DellaT", bound="DareMerge")
-Gamma = Annotated[Fraction, Field(description="Share of the largest elements that is dropped.")]
+Gamma = Annotated[Share, Field(description="Share of the largest elements that is dropped.")]
 
 
-class MergeBase(Model):
+class MergeCommon(Model):
     """What every merge declares."""
 
     inputs: Annotated[Many[MergeInput], Field(min_length=1)] = Field(
@@ -70,6 +82,11 @@ class MergeBase(Model):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Number format of the result; auto: the base's."
     )
+
+
+class MergeBase(MergeCommon):
+    """What a merge into a model declares."""
+
     shard_size: str = Field(
         "5GB",
         pattern=r"^\d+(\.\d+)?\s*(MB|GB|MiB|GiB)$",
@@ -94,7 +111,7 @@ class TaskVectorMerge(MergeBase):
     """What the methods that add the inputs' deltas to the base share."""
 
     normalize: bool = Field(False, description="Divide by the weights that took part.")
-    scale: float = Field(1.0, alias="lambda", description="Factor of the merged delta.")
+    scale: Setting = Field(1.0, alias="lambda", description="Factor of the merged delta.")
 
 
 class TaskArithmeticMerge(TaskVectorMerge):
@@ -135,16 +152,20 @@ class SlerpMerge(MergeBase):
     inputs: Annotated[Many[MergeInput], Field(min_length=1, max_length=2)] = Field(
         description="One input: from the base to it. Two: from the first to the second."
     )
-    t: Fraction = Field(0.5, description="0: the first, 1: the second.")
+    t: Share = Field(0.5, description="0: the first, 1: the second; may vary like `weight`.")
 
 
 def _spread(merge: DellaT, epsilon: float) -> DellaT:
     """Refuse densities around which the chances to be kept would leave 0 to 1."""
     for index, item in enumerate(merge.inputs):
-        if 0.0 < item.density < 1.0 and not epsilon < item.density < 1.0 - epsilon:
-            raise ValueError(
-                f"density of input {index}: {item.density} +/- epsilon ({epsilon}) leaves 0 to 1"
-            )
+        # Between the numbers of a list anything may come up, so 0 and 1 are no exceptions there.
+        varied = isinstance(item.density, tuple)
+        for density in values_of(item.density):
+            inside = varied or 0.0 < density < 1.0
+            if inside and not epsilon < density < 1.0 - epsilon:
+                raise ValueError(
+                    f"density of input {index}: {density} +/- epsilon ({epsilon}) leaves 0 to 1"
+                )
     return merge
 
 
@@ -226,7 +247,7 @@ class SceMerge(MergeBase):
     """Select by variance, weigh by energy, erase minority signs (Wan et al. 2024)."""
 
     method: Literal["sce"]
-    select: Fraction = Field(
+    select: Share = Field(
         1.0, description="Share kept of the elements whose deltas vary between the inputs."
     )
 
@@ -236,7 +257,15 @@ class NearswapMerge(MergeBase):
 
     method: Literal["nearswap"]
     inputs: OneInput
-    t: Rate = Field(description="The furthest a weight moves.")
+    t: Setting = Field(description="The furthest a weight moves; may vary like `weight`.")
+
+    @model_validator(mode="after")
+    def _reach(self) -> Self:
+        if not covers_all(self.t):
+            raise ValueError("t: the other tensors need a { value = ... } too")
+        if min(values_of(self.t)) <= 0.0:
+            raise ValueError("t: must be above 0")
+        return self
 
 
 class ArceeFusionMerge(MergeBase):
@@ -253,7 +282,7 @@ class Slice(Model):
     layers: Annotated[Many[Count], Field(min_length=2, max_length=2)] = Field(
         description="First layer, and the one after the last."
     )
-    scale: float = Field(1.0, description="Factor of these layers' weights.")
+    scale: Setting = Field(1.0, description="Factor of these layers' weights; may vary.")
 
 
 class PassthroughMerge(MergeBase):
@@ -274,7 +303,40 @@ class PassthroughMerge(MergeBase):
         return self
 
 
-Merge = Annotated[
+class AdapterMerge(MergeCommon):
+    """What merges share whose result is an adapter."""
+
+    onto: Literal["auto", "dequantised", "original"] = Field(
+        "auto",
+        description="Which base weights the result belongs on; auto: what its inputs trained on.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Number format of the factors; auto: float32, as PEFT computes."
+    )
+
+
+class LoraCatMerge(AdapterMerge):
+    """Several LoRAs as one, exactly: their factors side by side, the rank the sum of the ranks."""
+
+    method: Literal["lora_cat"]
+
+
+class LoraSvdMerge(AdapterMerge):
+    """Several LoRAs as one of a chosen rank: the best approximation of their summed deltas."""
+
+    method: Literal["lora_svd"]
+    rank: Positive = Field(description="Rank of the result; lower where a matrix is smaller.")
+
+
+class LoraExtractMerge(AdapterMerge):
+    """The difference of a full fine-tune from its base as a LoRA."""
+
+    method: Literal["lora_extract"]
+    inputs: OneInput
+    rank: Positive = Field(description="Rank of the result; lower where a matrix is smaller.")
+
+
+ModelMerge = (
     LoraMerge
     | LinearMerge
     | TaskArithmeticMerge
@@ -293,6 +355,9 @@ Merge = Annotated[
     | SceMerge
     | NearswapMerge
     | ArceeFusionMerge
-    | PassthroughMerge,
+    | PassthroughMerge
+)
+Merge = Annotated[
+    ModelMerge | LoraCatMerge | LoraSvdMerge | LoraExtractMerge,
     Field(discriminator="method"),
 ]

@@ -78,6 +78,7 @@ class Analysis:
 def analyse(plan: MergePlan) -> Analysis:
     """Read every tensor that an input touches once; nothing is written."""
     layers: dict[str, Relation] = {}
+    densities: list[list[tuple[float, int]]] = [[] for _ in plan.sources]
     for tensor in plan.tensors:
         touching = [source for source in plan.sources if source.touches(tensor.name)]
         known = plan.base.weights.get(tensor.name)
@@ -86,9 +87,16 @@ def analyse(plan: MergePlan) -> Analysis:
         layer = layer_of(tensor.name)
         relation = layers.setdefault(layer, Relation(layer, len(plan.sources)))
         _add(plan, tensor, relation)
-    trimmed = trimmed_share(plan.spec, [source.density for source in plan.sources])
+        for kept, source in zip(densities, plan.sources, strict=True):
+            kept.append((source.density_at(tensor.place), tensor.entry.nbytes))
+    trimmed = trimmed_share(plan.spec, [_mean(kept) for kept in densities])
     labels = tuple(source.label for source in plan.sources)
     return Analysis(labels, tuple(layers.values()), tuple(trimmed))
+
+
+def _mean(weighted: Sequence[tuple[float, int]]) -> float:
+    total = sum(weight for _, weight in weighted)
+    return sum(value * weight for value, weight in weighted) / total if total else 1.0
 
 
 def layer_of(name: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from tuneforge.merge.analyse import Analysis
 from tuneforge.merge.methods import METHODS, method_named
-from tuneforge.merge.plan import MergePlan
+from tuneforge.merge.place import setting_text
+from tuneforge.merge.plan import MergePlan, TensorPlan
 
 # Bytes a second and thread, measured on two cores of a shared machine: an estimate, no promise.
 _RATES = {"copy": 1.5e9, "cast": 6e8, "lora": 2.5e8, "linear": 5e8, "slerp": 3e8}
@@ -29,10 +30,18 @@ def plan_values(plan: MergePlan, threads: int) -> dict[str, Any]:
                 "shape": list(tensor.entry.shape),
                 "action": tensor.action,
                 "sources": [source.label for source in tensor.sources],
+                "weights": _weights(tensor),
             }
             for tensor in plan.tensors
         ],
     }
+
+
+def _weights(tensor: TensorPlan) -> list[float]:
+    """Return what each source counts here, for actions that weigh them."""
+    if tensor.action in {"copy", "cast", "replace", "stack"}:
+        return []
+    return [round(source.weight_at(tensor.place), 9) for source in tensor.sources]
 
 
 def seconds(plan: MergePlan, threads: int) -> float:
@@ -52,7 +61,7 @@ def plan_lines(plan: MergePlan, threads: int) -> list[str]:
     ]
     for source in plan.sources:
         kind = "model" if source.model is not None else f"adapter, {len(source.pieces)} tensors"
-        lines.append(f"  input   {source.label} ({kind}), weight {source.weight:g}")
+        lines.append(f"  input   {source.label} ({kind}), weight {setting_text(source.weight)}")
     width = max(len(tensor.name) for tensor in plan.tensors)
     for tensor in plan.tensors:
         shape = "x".join(map(str, tensor.entry.shape)) or "scalar"

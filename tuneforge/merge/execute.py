@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneforge_specs.merge import Merge
+from tuneforge_specs.merge import ModelMerge
 
 from tuneforge.merge.carry import carry_files, holds_tokenizer
 from tuneforge.merge.model import open_model
+from tuneforge.merge.place import plain
 from tuneforge.merge.plan import MergePlan, plan_merge
 from tuneforge.merge.resolve import InputFolder, choose_onto, open_sources
 from tuneforge.merge.run import Progress, TensorResult, run_plan
@@ -17,7 +18,7 @@ def plan_from(
     base: Path,
     base_facts: Mapping[str, Any],
     base_dtype: str,
-    spec: Merge,
+    spec: ModelMerge,
     inputs: Sequence[InputFolder],
     seed: int,
 ) -> MergePlan:
@@ -33,7 +34,7 @@ def merge_into(
     base: Path,
     base_facts: Mapping[str, Any],
     base_dtype: str,
-    spec: Merge,
+    spec: ModelMerge,
     inputs: Sequence[InputFolder],
     seed: int,
     threads: int,
@@ -69,8 +70,8 @@ def summary(
             {
                 "label": source.label,
                 "kind": "model" if source.model is not None else "adapter",
-                "weight": source.weight,
-                "density": source.density,
+                "weight": plain(source.weight),
+                "density": plain(source.density),
                 "tensors": len(source.pieces) if source.model is None else len(plan.tensors),
             }
             for source in plan.sources

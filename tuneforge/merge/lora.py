@@ -6,6 +6,7 @@ dtype and rounded once to the base's. DoRA instead replaces the weight W by
 ``magnitude / norm(W + delta) * (W + delta)`` in float32, rounded once (Liu et al. 2024).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +50,12 @@ class Replace:
 Piece = Fold | Shift | Replace
 
 
-def pieces_for(base: Model, adapter: Adapter, weight: float = 1.0) -> dict[str, list[Piece]]:
+def pieces_for(
+    base: Model, adapter: Adapter, weight: Callable[[str], float] = lambda _: 1.0
+) -> dict[str, list[Piece]]:
     """Map stored base names to what the adapter does to them, in PEFT's order.
+
+    ``weight`` gives the factor of the update of each of them.
 
     Raises DataError when the adapter does not fit the base.
     """
@@ -68,11 +73,11 @@ def pieces_for(base: Model, adapter: Adapter, weight: float = 1.0) -> dict[str, 
     for module, factors in adapter.factors.items():
         name = _stored(base, adapter, f"{module}.weight")
         across = _orientation(base, adapter, factors, name)
-        pieces.setdefault(name, []).append(Fold(adapter, factors, across, weight))
+        pieces.setdefault(name, []).append(Fold(adapter, factors, across, weight(name)))
         if factors.bias:
             bias = _stored(base, adapter, f"{module}.bias")
             pieces.setdefault(bias, []).append(
-                Shift(adapter, factors.bias, factors.scaling * weight)
+                Shift(adapter, factors.bias, factors.scaling * weight(bias))
             )
     return pieces
 
@@ -145,7 +150,7 @@ class Folder:
         left = self.left.astype(np.float64)
         right = self.right.astype(np.float64)
         square = np.einsum("mi,mj->ij", left, left) * np.einsum("in,jn->ij", right, right)
-        return float(self.scale) * float(np.sqrt(max(square.sum(), 0.0)))
+        return abs(float(self.scale)) * float(np.sqrt(max(square.sum(), 0.0)))
 
     def delta(self, first: int, last: int) -> Floats:
         """Return rows ``first:last`` of the update [rows, columns]."""

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from tuneforge_specs.model import Model
 
 from tuneforge.merge.base import BaseRows
 from tuneforge.merge.blocks import row_blocks
+from tuneforge.merge.place import Place
 from tuneforge.merge.sources import Rows
 
 Floats = npt.NDArray[np.float32]
@@ -50,12 +52,18 @@ class Tensor:
     reads: Literal["deltas", "weights"]
     uses_base: bool = True
     seed: int = 0
+    depth: float = 0.0
     ready: set[str] = field(default_factory=set)
 
     @property
     def size(self) -> int:
         """Number of elements."""
         return self.rows * self.columns
+
+    def value(self, spec: Model, key: str) -> float:
+        """Return what the number ``key`` of a merge is for this tensor."""
+        default = type(spec).model_fields[key].default
+        return Place(self.name, self.depth).value(getattr(spec, key), default)
 
     def blocks(self) -> Iterator[Block]:
         """Read the tensor once, block by block, in order."""

@@ -1,11 +1,11 @@
 """Fix everything about a merge before any weight is read: each tensor, its inputs, its bytes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tuneforge_specs.errors import DataError
-from tuneforge_specs.merge import LoraMerge, Merge, PassthroughMerge
+from tuneforge_specs.merge import LinearMerge, LoraMerge, ModelMerge, PassthroughMerge
 
 from tuneforge.merge.base import Onto, check_dequantisable, is_quantised
 from tuneforge.merge.blocks import BLOCK, matrix_shape
@@ -13,6 +13,7 @@ from tuneforge.merge.lora import Fold, Replace
 from tuneforge.merge.method import Method
 from tuneforge.merge.methods import method_named
 from tuneforge.merge.model import Model
+from tuneforge.merge.place import Place, places
 from tuneforge.merge.sources import Source
 from tuneforge.weights import Entry
 from tuneforge.weights.dtypes import FROM_TORCH, MERGEABLE
@@ -34,6 +35,12 @@ class TensorPlan:
     quantised: bool = False
     origin: str = ""
     scale: float = 1.0
+    depth: float = 0.0
+
+    @property
+    def place(self) -> Place:
+        """Where the tensor lies, for the numbers that differ by layer and name."""
+        return Place(self.name, self.depth)
 
     @property
     def name(self) -> str:
@@ -50,7 +57,7 @@ class TensorPlan:
 class MergePlan:
     """A merge that can be run, printed or refused. ``config``: what changes in config.json."""
 
-    spec: Merge
+    spec: ModelMerge
     base: Model
     onto: Onto
     sources: tuple[Source, ...]
@@ -95,7 +102,7 @@ def _working_set(tensor: TensorPlan) -> int:
 
 
 def plan_merge(
-    base: Model, sources: Sequence[Source], spec: Merge, onto: Onto, seed: int
+    base: Model, sources: Sequence[Source], spec: ModelMerge, onto: Onto, seed: int
 ) -> MergePlan:
     """Check that base and inputs belong together and decide what happens to each tensor.
 
@@ -114,15 +121,19 @@ def plan_merge(
         return MergePlan(spec, base, onto, tuple(sources), tuple(tensors), seed, config)
     for source in sources:
         if source.model is not None:
-            _check_same(base, source.model)
-    tensors = [_tensor(base, name, sources, spec, onto) for name in base.weights]
+            check_same(base, source.model)
+    tensors = [
+        replace(_tensor(base, place.name, sources, spec, onto), depth=place.depth)
+        for place in places(base.weights).values()
+    ]
+    _check_weights(tensors, spec)
     extra = _separate_heads(base, sources, spec)
     config = {"tie_word_embeddings": False} if extra else {}
     return MergePlan(spec, base, onto, tuple(sources), tuple(tensors + extra), seed, config)
 
 
 def _tensor(
-    base: Model, name: str, sources: Sequence[Source], spec: Merge, onto: Onto
+    base: Model, name: str, sources: Sequence[Source], spec: ModelMerge, onto: Onto
 ) -> TensorPlan:
     info = base.weights[name]
     dtype = info.dtype
@@ -149,12 +160,26 @@ def _tensor(
     return TensorPlan(entry, action, touching, quantised)
 
 
+def _check_weights(tensors: Sequence[TensorPlan], spec: ModelMerge) -> None:
+    """Refuse an average whose weights sum to zero somewhere: it would divide by it."""
+    if not isinstance(spec, LinearMerge) or not spec.normalize:
+        return
+    for tensor in tensors:
+        if tensor.action != "linear":
+            continue
+        if not sum(source.weight_at(tensor.place) for source in tensor.sources):
+            raise DataError(
+                f"linear: the weights sum to 0 at {tensor.name}",
+                "give a filter's other tensors a weight too, or set normalize = false",
+            )
+
+
 def _always(method: Method) -> bool:
     # Weights that all inputs share may still change: an average need not be normalised.
     return method.reads == "weights"
 
 
-def _check_same(base: Model, model: Model) -> None:
+def check_same(base: Model, model: Model) -> None:
     """Refuse a full model whose tensors are not the base's, one by one."""
     theirs, ours = model.config.get("model_type"), base.config.get("model_type")
     if theirs != ours:
@@ -190,7 +215,7 @@ def _check_same(base: Model, model: Model) -> None:
         )
 
 
-def _separate_heads(base: Model, sources: Sequence[Source], spec: Merge) -> list[TensorPlan]:
+def _separate_heads(base: Model, sources: Sequence[Source], spec: ModelMerge) -> list[TensorPlan]:
     """Give an output head that an adapter trained apart from the tied embedding its own tensor."""
     extra: dict[str, TensorPlan] = {}
     for source in sources:

@@ -1,18 +1,28 @@
 """From the inputs a spec names to opened models and adapters, and the base weights they go onto."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuneforge_specs.errors import DataError
-from tuneforge_specs.merge import AdapterInput, Merge, ModelInput, TrainInput
+from tuneforge_specs.merge import (
+    AdapterInput,
+    LoraExtractMerge,
+    Merge,
+    MergedInput,
+    ModelInput,
+    ModelMerge,
+    TrainInput,
+)
+from tuneforge_specs.settings import Varied
 
 from tuneforge.merge.adapter import read_adapter
 from tuneforge.merge.base import Onto
 from tuneforge.merge.lora import pieces_for
 from tuneforge.merge.model import Model, open_model
+from tuneforge.merge.place import places
 from tuneforge.merge.sources import Source
 from tuneforge.weights.dtypes import FROM_TORCH
 
@@ -29,27 +39,34 @@ class InputFolder:
     training: Facts
 
 
-def input_folder(entry: TrainInput | ModelInput | AdapterInput, folder: Path) -> InputFolder:
-    """Describe an input: ``folder`` is the train artifact, the model or the adapter."""
-    if isinstance(entry, TrainInput):
+def input_folder(
+    entry: TrainInput | MergedInput | ModelInput | AdapterInput, folder: Path
+) -> InputFolder:
+    """Describe an input: ``folder`` is the artifact of a step, the model or the adapter."""
+    if isinstance(entry, TrainInput | MergedInput):
+        label = f"train.{entry.train}" if isinstance(entry, TrainInput) else f"merge.{entry.merge}"
         adapter = (folder / "adapter").is_dir()
         place = folder / ("adapter" if adapter else "model")
-        return InputFolder(f"train.{entry.train}", place, adapter, _training(folder))
+        return InputFolder(label, place, adapter, _training(folder) if adapter else {})
     if isinstance(entry, ModelInput):
         return InputFolder(folder.name, folder, False, {})
-    return InputFolder(folder.name, folder, True, _training(folder.parent))
+    return InputFolder(folder.name, folder, True, _training(folder) or _training(folder.parent))
 
 
 def _training(folder: Path) -> Facts:
-    try:
-        facts = json.loads((folder / "training.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
+    """Read what an adapter belongs on, from the training or the merge that made it."""
+    for name in ("training.json", "merge.json"):
+        try:
+            facts = json.loads((folder / name).read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(facts, dict):
+            return facts
+    return {}
 
 
 def open_sources(
-    base: Model, base_digest: str, spec: Merge, folders: Sequence[InputFolder]
+    base: Model, base_digest: str, spec: ModelMerge, folders: Sequence[InputFolder]
 ) -> list[Source]:
     """Open every input and fit it to the base; read headers only.
 
@@ -57,20 +74,27 @@ def open_sources(
     """
     sources = []
     for entry, place in zip(spec.inputs, folders, strict=True):
-        _check_base(place, base_digest)
+        check_base(place, base_digest)
         common = {"label": place.label, "weight": entry.weight, "density": entry.density}
         if not place.adapter:
             sources.append(Source(**common, model=open_model(place.folder)))  # type: ignore[arg-type]
             continue
         adapter = read_adapter(place.folder)
         # Only a fold scales exactly; the deltas of other methods are weighted by the method.
-        weight = entry.weight if spec.method == "lora" else 1.0
-        pieces = pieces_for(base, adapter, weight)
+        if spec.method == "lora":
+            pieces = pieces_for(base, adapter, _weigher(base, entry.weight))
+        else:
+            pieces = pieces_for(base, adapter)
         sources.append(Source(**common, pieces=pieces))  # type: ignore[arg-type]
     return sources
 
 
-def _check_base(place: InputFolder, base_digest: str) -> None:
+def _weigher(base: Model, weight: Varied) -> Callable[[str], float]:
+    found = places(base.weights)
+    return lambda name: found[name].value(weight, 1.0)
+
+
+def check_base(place: InputFolder, base_digest: str) -> None:
     trained = place.training.get("base")
     digest = trained.get("digest") if isinstance(trained, dict) else None
     if digest and base_digest and digest != base_digest:
@@ -87,6 +111,8 @@ def choose_onto(spec: Merge, folders: Sequence[InputFolder], dtype: str) -> Onto
     ``auto`` takes what the adapters were trained on, by their training.json; adapters from
     elsewhere count as trained on the original weights. Raises DataError where they disagree.
     """
+    if isinstance(spec, LoraExtractMerge):
+        return Onto(FROM_TORCH.get(dtype, "F32") if spec.onto == "dequantised" else "")
     adapters = [place for place in folders if place.adapter]
     trained = {place.label: _quantised_dtype(place) for place in adapters}
     if spec.onto == "original" or not adapters:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tuneforge_specs.errors import DataError
 from tuneforge_specs.merge import LoraMerge
+from tuneforge_specs.settings import values_of
 
 from tuneforge.merge.base import base_rows
 from tuneforge.merge.blocks import StoredRows, matrix_shape, row_blocks
@@ -94,9 +95,9 @@ def _merge_tensor(plan: MergePlan, tensor: TensorPlan, writer: ShardWriter) -> T
     job = Tensor(
         tensor.name, rows, columns, base,
         [source.rows(tensor.name) for source in tensor.sources],
-        [source.weight for source in tensor.sources],
-        [source.density for source in tensor.sources],
-        reads="weights", seed=plan.seed,
+        [source.weight_at(tensor.place) for source in tensor.sources],
+        [source.density_at(tensor.place) for source in tensor.sources],
+        reads="weights", seed=plan.seed, depth=tensor.depth,
     )  # fmt: skip
     if tensor.action == "lora":
         return _write_folded(plan, tensor, job, writer)
@@ -229,7 +230,7 @@ def check_not_zero(source: Source) -> None:
         if Folder(fold).norm() > 0.0:
             return
     cause = "its B factors are all zero: it was never trained"
-    if source.weight == 0.0:
+    if not any(values_of(source.weight)):
         cause = "its weight is 0"
     raise DataError(
         f"{source.label}: a merge that changes nothing: {cause}",
@@ -243,7 +244,7 @@ def _check_changed(plan: MergePlan, results: list[TensorResult]) -> None:
     touched = [result for result in results if result.action not in {"copy", "cast"}]
     if not touched:
         cause = "no input touches any tensor"
-    elif all(source.weight == 0.0 for source in plan.sources):
+    elif not any(any(values_of(source.weight)) for source in plan.sources):
         cause = "every weight is 0"
     elif isinstance(plan.spec, LoraMerge):
         cause = f"every update is lost in rounding to {touched[0].name}'s dtype"

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from tuneforge_specs.settings import Varied
 
 from tuneforge.merge.blocks import Floats, StoredRows
 from tuneforge.merge.lora import Fold, Folder, Piece, Replace
 from tuneforge.merge.model import Model
+from tuneforge.merge.place import Place
 
 
 @dataclass(frozen=True)
@@ -16,10 +18,18 @@ class Source:
     """One input. ``pieces`` maps base tensors to an adapter's updates; None for full weights."""
 
     label: str
-    weight: float = 1.0
-    density: float = 1.0
+    weight: Varied = 1.0
+    density: Varied = 1.0
     model: Model | None = None
     pieces: dict[str, list[Piece]] = field(default_factory=dict)
+
+    def weight_at(self, place: Place) -> float:
+        """Return how much this input counts in one tensor."""
+        return place.value(self.weight, 1.0)
+
+    def density_at(self, place: Place) -> float:
+        """Return the share of its delta that is kept in one tensor."""
+        return place.value(self.density, 1.0)
 
     def touches(self, name: str) -> bool:
         """Whether this input may differ from the base in a tensor."""

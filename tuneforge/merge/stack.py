@@ -1,13 +1,16 @@
 """Plan a stack of layers: which tensor of which input becomes which layer of the result."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tuneforge_specs.errors import DataError
 from tuneforge_specs.merge import PassthroughMerge
+from tuneforge_specs.settings import Varied
 
 from tuneforge.merge.model import Model
+from tuneforge.merge.place import Place, depth_in
 from tuneforge.merge.plan import TensorPlan
 from tuneforge.merge.sources import Source
 from tuneforge.weights import Entry
@@ -39,14 +42,21 @@ def stacked(
                 'merge it with method = "lora" first and stack the result',
             )
         known = source.model.config.get("layer_types")
-        for number in range(part.layers[0], part.layers[1]):
-            tensors += _layer(source, source.model, number, layer, shapes, part.scale, spec)
+        first, end = part.layers
+        for number in range(first, end):
+            depth = depth_in(number - first, end - first)
+            scale = partial(_scale, part.scale, depth)
+            tensors += _layer(source, source.model, number, layer, shapes, scale, spec)
             types += [known[number]] if isinstance(known, list) else []
             layer += 1
     config: dict[str, Any] = {key: layer for key in _COUNTS if key in base.config}
     if isinstance(base.config.get("layer_types"), list) and len(types) == layer:
         config["layer_types"] = types
     return tensors, config
+
+
+def _scale(setting: Varied, depth: float, name: str) -> float:
+    return Place(name, depth).value(setting, 1.0)
 
 
 def _layer_shapes(base: Model) -> dict[str, tuple[int, ...]]:
@@ -61,7 +71,7 @@ def _layer_shapes(base: Model) -> dict[str, tuple[int, ...]]:
 
 def _layer(
     source: Source, model: Model, number: int, to: int, shapes: dict[str, tuple[int, ...]],
-    scale: float, spec: PassthroughMerge,
+    scale: Callable[[str], float], spec: PassthroughMerge,
 ) -> list[TensorPlan]:  # fmt: skip
     found = []
     for name, info in model.weights.items():
@@ -75,7 +85,7 @@ def _layer(
                 "stack layers of models of one architecture and width",
             )
         entry = _entry(model, name, f"{match['stem']}{to}{match['rest']}", spec)
-        found.append(TensorPlan(entry, "stack", (source,), origin=name, scale=scale))
+        found.append(TensorPlan(entry, "stack", (source,), origin=name, scale=scale(name)))
     if len(found) < len(shapes):
         raise DataError(
             f"{source.label}: layer {number} is not there or lacks tensors",

@@ -71,6 +71,19 @@ def test_layers_are_stacked_in_order(tmp_path: Path) -> None:
     assert config["layer_types"] == [sliding, full, full, sliding, full, sliding]
 
 
+def test_a_slice_is_scaled_by_name_and_by_its_own_layers(tmp_path: Path) -> None:
+    base = write(tmp_path / "base", 4, 0)
+    scale = [{"filter": "up_proj", "value": [0.0, 1.0]}]
+    slices = [{"input": 0, "layers": [0, 2]}, {"input": 0, "layers": [1, 4], "scale": scale}]
+    result = stack(tmp_path, slices, [base])
+    ours = load_file(base / "model.safetensors")
+    for layer, factor in enumerate([0.0, 0.5, 1.0]):
+        up, norm = (f"model.layers.{{}}.{kind}" for kind in KINDS)
+        expected = ours[up.format(layer + 1)] * np.float16(factor)
+        assert np.array_equal(result[up.format(layer + 2)], expected)
+        assert np.array_equal(result[norm.format(layer + 2)], ours[norm.format(layer + 1)])
+
+
 def test_what_cannot_be_stacked_is_refused(tmp_path: Path) -> None:
     base, wide = write(tmp_path / "base", 2, 0), write(tmp_path / "wide", 2, 1, width=8)
     with pytest.raises(DataError, match="shape"):

@@ -86,6 +86,26 @@ def test_the_step_writes_a_whole_model_folder(context: StepContext) -> None:
     assert tensor["relative"] == 4.0
 
 
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        ({"filter": "q_proj", "value": 0.5}, 0.5),
+        ({"filter": "mlp", "value": 0.5}, 1.0),
+        ([0.1, 0.25], 0.25),
+        (-2.0, -2.0),
+    ],
+)
+def test_an_adapter_is_folded_with_the_weight_of_each_tensor(
+    context: StepContext, weight: Any, expected: float
+) -> None:
+    table = {"method": "lora", "inputs": [{"train": "t", "weight": weight}]}
+    context.spec = Spec.model_validate(SPEC | {"merge": {"m": table}})
+    merge.run(context)
+    tensors = load_file(context.out / "model" / "model.safetensors")
+    assert np.array_equal(tensors[f"{NAME}.weight"], np.eye(16, dtype=np.float32) + expected)
+    assert json.loads((context.out / "merge.json").read_text())["inputs"][0]["weight"] == weight
+
+
 def test_equal_runs_leave_equal_bytes(context: StepContext) -> None:
     merge.run(context)
     first = {p.name: p.read_bytes() for p in context.out.rglob("*") if p.is_file()}

@@ -5,6 +5,7 @@ what is left to the old L1 norm where the papers divide by the chance to be kept
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,29 @@ import pytest
 from safetensors.numpy import load_file
 
 DATA = Path(__file__).parent / "data"
-CASES = json.loads((DATA / "mergekit_cases.json").read_text())
+CASES = {
+    f"{suite}/{name}": case
+    for suite in ("mergekit", "gradients")
+    for name, case in json.loads((DATA / f"{suite}_cases.json").read_text()).items()
+}
 
 
-@pytest.fixture(scope="module")
-def stored() -> dict[str, dict[str, np.ndarray]]:
+@cache
+def stored(suite: str) -> dict[str, dict[str, np.ndarray]]:
     found: dict[str, dict[str, np.ndarray]] = {}
-    for key, values in load_file(DATA / "mergekit_results.safetensors").items():
+    for key, values in load_file(DATA / f"{suite}_results.safetensors").items():
         group, name = key.split("/")
         found.setdefault(group, {})[name] = values
     return found
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_result_is_mergekits(stored: Any, merged: Any, case: str) -> None:
+def test_the_result_is_mergekits(merged: Any, case: str) -> None:
     settings = CASES[case]
-    inputs = [(stored[name], weights) for name, weights in settings["models"].items()]
-    result = merged(stored["base"], inputs, method=settings["method"], **settings["ours"])
-    for name, values in stored[case].items():
+    suite, name = case.split("/")
+    results = stored(suite)
+    inputs = [(results[model], weights) for model, weights in settings["models"].items()]
+    result = merged(results["base"], inputs, method=settings["method"], **settings["ours"])
+    for tensor, values in results[name].items():
         scale = np.abs(values).max()
-        assert np.abs(result[name] - values).max() <= 2e-5 * scale, name
+        assert np.abs(result[tensor] - values).max() <= 2e-5 * scale, tensor

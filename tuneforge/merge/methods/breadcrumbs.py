@@ -21,7 +21,8 @@ def band(size: int, density: float, gamma: float) -> tuple[int, int]:
 
 
 def _bands(tensor: Tensor, spec: BreadcrumbsMerge | BreadcrumbsTiesMerge) -> Bands:
-    return Bands(tensor, [band(tensor.size, d, spec.gamma) for d in tensor.densities])
+    gamma = tensor.value(spec, "gamma")
+    return Bands(tensor, [band(tensor.size, d, gamma) for d in tensor.densities])
 
 
 def prepare(tensor: Tensor, spec: BreadcrumbsMerge) -> Combine:

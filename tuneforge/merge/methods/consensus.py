@@ -23,6 +23,7 @@ def add_up(tensor: Tensor, spec: TaskVectorMerge, trim: Trim = untrimmed) -> Com
     total = sum(tensor.weights)
     divisor = total if spec.normalize and abs(total) >= 1e-8 else 1.0
     factors = [np.float32(weight) for weight in tensor.weights]
+    scale = tensor.value(spec, "scale")
 
     def combine(block: Block) -> Floats:
         merged = trim(block, 0) * factors[0]
@@ -30,8 +31,8 @@ def add_up(tensor: Tensor, spec: TaskVectorMerge, trim: Trim = untrimmed) -> Com
             merged += trim(block, index) * factor
         if divisor != 1.0:
             merged /= np.float32(divisor)
-        if spec.scale != 1.0:
-            merged *= np.float32(spec.scale)
+        if scale != 1.0:
+            merged *= np.float32(scale)
         merged += block.base
         return merged
 
@@ -47,6 +48,7 @@ def elect(tensor: Tensor, spec: TaskVectorMerge, trim: Trim = untrimmed) -> Comb
     from tuneforge.merge.kernels.consensus import elect_signs
 
     weights = np.array(tensor.weights, np.float32)
+    scale = tensor.value(spec, "scale")
 
     def combine(block: Block) -> Floats:
         size = block.base.size
@@ -55,8 +57,8 @@ def elect(tensor: Tensor, spec: TaskVectorMerge, trim: Trim = untrimmed) -> Comb
             np.multiply(trim(block, index).reshape(-1), weight, out=deltas[index])
         merged = np.empty(size, np.float32)
         elect_signs(deltas, weights, spec.normalize, merged)
-        if spec.scale != 1.0:
-            merged *= np.float32(spec.scale)
+        if scale != 1.0:
+            merged *= np.float32(scale)
         merged += block.base.reshape(-1)
         return merged.reshape(block.base.shape)
 

@@ -11,8 +11,7 @@ from tuneforge.merge.method import Block, Combine, Floats, Method, Tensor
 
 def prepare(tensor: Tensor, spec: NearswapMerge) -> Combine:
     """Interpolate each element by ``t / difference``, at most 1."""
-    del tensor
-    reach = np.float32(spec.t)
+    reach = np.float32(tensor.value(spec, "t"))
 
     def combine(block: Block) -> Floats:
         other = block.inputs[0]

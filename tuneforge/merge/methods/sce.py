@@ -16,7 +16,7 @@ def prepare(tensor: Tensor, spec: SceMerge) -> Combine:
     """Rank variances, sum energies, then merge."""
     from tuneforge.merge.kernels.consensus import average_agreeing
 
-    bands = _selection(tensor, spec.select)
+    bands = _selection(tensor, tensor.value(spec, "select"))
     energies = np.zeros(len(tensor.inputs))
     for block in tensor.blocks():
         for index, delta in enumerate(_selected(block, bands)):

@@ -13,7 +13,7 @@ COLLINEAR = 0.9995
 
 def prepare(tensor: Tensor, spec: SlerpMerge) -> Combine:
     """Find the angle between the two tensors, then mix them with the two arc coefficients."""
-    first, second = arc(_angle(tensor), spec.t)
+    first, second = arc(_angle(tensor), tensor.value(spec, "t"))
     a, b = np.float32(first), np.float32(second)
 
     def combine(block: Block) -> Floats:
