@@ -81,7 +81,7 @@ def _environment(job: Mapping[str, Any], lock: int) -> dict[str, str]:
     # bitsandbytes loads torch's compiler at import, a sixth of the start-up; only Unsloth uses it
     compiler = {} if job.get("device") == "cuda" else {"TORCHDYNAMO_DISABLE": "1"}
     # Waiting threads sleep instead of spinning: on a machine that others use too, a spinning thread
-    # takes the core from the one it waits for (measured with a small model: 2.4 s a step, not 0.25).
+    # takes the core from the one it waits for (a small model: 2.4 s a step instead of 0.25).
     waiting = {"OMP_WAIT_POLICY": "passive"}
     return {
         **compiler,
