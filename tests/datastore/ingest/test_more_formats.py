@@ -168,6 +168,26 @@ def test_a_message_whose_parent_is_elsewhere(bench: Any) -> None:
         read(bench, *(row for row in rows if row["message_id"] != "best"))
 
 
+@pytest.mark.parametrize(
+    ("root", "reason"),
+    [
+        ({"role": "prompter", "text": "a", "replies": ["x"]}, "replies must be a list of messages"),
+        ({"role": "wizard", "text": "a", "replies": []}, "unknown role 'wizard'"),
+    ],
+)
+def test_trees_that_are_broken(bench: Any, root: dict[str, Any], reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        read(bench, {"prompt": root})
+
+
+def test_a_tree_deeper_than_any_conversation(bench: Any) -> None:
+    tree = node("last", "assistant")
+    for n in range(450):
+        tree = node(f"n{n}", ("prompter", "assistant")[n % 2], tree)
+    with pytest.raises(DataError, match="a tree deeper than 400 messages"):
+        read(bench, {"prompt": tree})
+
+
 FOUR = [{"model": "m", "response": f"answer {n}", "overall_score": n} for n in (5, 9.5, 1)]
 
 

@@ -87,7 +87,10 @@ def _walk(
     if len(before) > _DEEPEST:
         raise RowError(f"a tree deeper than {_DEEPEST} messages")
     path = [*before, turn({"role": node.get("role"), "content": node.get("text")}, "prompt")]
-    replies = [reply for reply in node.get("replies") or () if not reply.get("deleted")]
+    given = node.get("replies") or []
+    if not isinstance(given, list) or not all(isinstance(reply, dict) for reply in given):
+        raise RowError("replies must be a list of messages")
+    replies = [reply for reply in given if not reply.get("deleted")]
     yield path, replies
     for reply in replies:
         yield from _walk(reply, path)
@@ -96,16 +99,15 @@ def _walk(
 def _conversations(row: Values) -> list[Record]:
     root = _root(row)
     meta = _meta(row, root)
-    made = []
+    made: dict[tuple[Message, ...], None] = {}
     for path, replies in _walk(root, []):
         # A path that ends with the user's turn is answered nowhere: it ends at the answer before.
         last = len(path) if path[-1].role == "assistant" else len(path) - 1
         if not replies and last:
-            made.append(path[:last])
-    distinct = [path for n, path in enumerate(made) if path not in made[:n]]
-    if not distinct:
+            made[tuple(path[:last])] = None
+    if not made:
         raise Unusable("a tree without an answer")
-    return [Record("instruction", path, meta=meta) for path in distinct]
+    return [Record("instruction", list(path), meta=meta) for path in made]
 
 
 def _pairs(row: Values) -> list[Record]:
