@@ -287,6 +287,7 @@ def test_every_key_of_a_dataset_is_used() -> None:
         "filters": "test_filters",
         "dedup": "test_each_key_of_near_dedup",
         "decontaminate": "test_decontamination_shows_the_matched_text",
+        "select": "test_selection",
         "split": "test_what_a_split_keeps_together",
         "template": "the rendering's tests",
     }
