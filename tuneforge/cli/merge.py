@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,13 @@ import typer
 from tuneforge.cli.options import AsJson, Sets, write_json
 
 if TYPE_CHECKING:
+    from tuneforge_specs.loader import LoadedSpec
+
     from tuneforge.merge.analyse import Analysis
     from tuneforge.merge.plan import MergePlan
     from tuneforge.merge.standalone import Standalone
 
-PlanFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec with base and merge.")]
+PlanFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec with base and merge, or a mergekit .yml.")]
 
 
 def merge(
@@ -41,13 +44,15 @@ def merge(
     With several [merge.NAME] tables each result goes to DIR/NAME.
     """
     from tuneforge_specs.errors import UsageError
-    from tuneforge_specs.loader import load
 
     from tuneforge.merge.standalone import merges_of
 
-    found = merges_of(load(plan, sets or ()))
+    loaded, converted = _load(plan, sets or ())
+    found = merges_of(loaded)
     workers = threads or len(os.sched_getaffinity(0))
     if dry_run or analyse:
+        if converted and not json:
+            sys.stdout.write(f"{converted}\n")
         described = [_describe(one, workers, analyse=analyse, text=not json) for one in found]
         if json:
             write_json(described)
@@ -65,6 +70,17 @@ def merge(
             sys.stdout.write(_done(target, report, seconds))
     if json:
         write_json(reports)
+
+
+def _load(path: Path, sets: Sequence[str]) -> "tuple[LoadedSpec, str]":
+    """Return the spec, and its TOML where it was written for mergekit."""
+    from tuneforge_specs.loader import load
+
+    if path.suffix in {".yml", ".yaml"}:
+        from tuneforge.merge.mergekit.load import load_mergekit
+
+        return load_mergekit(path, sets)
+    return load(path, sets), ""
 
 
 def _progress(name: str, *, quiet: bool) -> Any:
