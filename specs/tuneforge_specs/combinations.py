@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 from tuneforge_specs.findings import Finding
 from tuneforge_specs.keypath import KeyPath
-from tuneforge_specs.merge import ModelInput, TrainInput
+from tuneforge_specs.merge import (
+    AdapterMerge,
+    LoraExtractMerge,
+    MergedInput,
+    MergeInput,
+    ModelInput,
+    TrainInput,
+)
 from tuneforge_specs.model import Model
 from tuneforge_specs.spec import Spec
 from tuneforge_specs.train import Adapter, FullAdapter, Train
@@ -14,8 +21,18 @@ _FREE_TO_CHANGE = frozenset({"dropout"})
 _TRIMMING = frozenset(
     {"ties", "dare_linear", "dare_ties", "della", "della_linear", "breadcrumbs", "breadcrumbs_ties"}
 )
+_OF_ADAPTERS = frozenset({"lora", "lora_cat", "lora_svd"})
 _UNWEIGHTED = frozenset(
-    {"slerp", "karcher", "model_stock", "sce", "nearswap", "arcee_fusion", "passthrough"}
+    {
+        "slerp",
+        "karcher",
+        "model_stock",
+        "sce",
+        "nearswap",
+        "arcee_fusion",
+        "passthrough",
+        "lora_extract",
+    }
 )
 
 
@@ -118,12 +135,24 @@ def _merge_inputs(spec: Spec) -> Iterator[Finding]:
     for name, merge in spec.merge.items():
         for index, item in enumerate(merge.inputs):
             here = ("merge", name, "inputs", index)
-            if merge.method != "lora":
-                continue
-            full = isinstance(item, TrainInput) and _is_full(spec, item.train)
-            if full or isinstance(item, ModelInput):
+            full = _has_full_weights(spec, item)
+            if merge.method in _OF_ADAPTERS and full:
                 fix = 'use another method, such as "task_arithmetic"'
-                yield Finding(here, "the method `lora` takes adapters, not full weights", fix)
+                if merge.method != "lora":
+                    fix = 'take it back to an adapter first: method = "lora_extract"'
+                message = f"the method `{merge.method}` takes adapters, not full weights"
+                yield Finding(here, message, fix)
+            if isinstance(merge, LoraExtractMerge) and not full:
+                message = "the method `lora_extract` takes full weights, not an adapter"
+                yield Finding(here, message, 'use "lora_svd" to change the rank of an adapter')
+
+
+def _has_full_weights(spec: Spec, item: MergeInput) -> bool:
+    if isinstance(item, MergedInput):
+        return item.merge in spec.merge and not isinstance(spec.merge[item.merge], AdapterMerge)
+    return isinstance(item, ModelInput) or (
+        isinstance(item, TrainInput) and _is_full(spec, item.train)
+    )
 
 
 def _is_full(spec: Spec, name: str) -> bool:
@@ -133,16 +162,18 @@ def _is_full(spec: Spec, name: str) -> bool:
 def _exported_adapters(spec: Spec) -> Iterator[Finding]:
     for name, export in spec.export.items():
         step = spec.train.get(export.model)
-        adapter = step is not None and not isinstance(step.adapter, FullAdapter)
+        adapter = isinstance(spec.merge.get(export.model), AdapterMerge)
+        if step is not None:
+            adapter = not isinstance(step.adapter, FullAdapter)
         if export.format == "adapter":
             if not adapter and (step is not None or export.model in spec.merge):
                 message = f"`{export.model}` is a whole model, not an adapter"
-                fix = "name a train step with an adapter, or export it as safetensors"
+                fix = "name a step whose result is an adapter, or export it as safetensors"
                 yield Finding(("export", name, "model"), message, fix)
             continue
         if not adapter:
             continue
-        inputs = f'[{{ train = "{export.model}" }}]'
+        inputs = f'[{{ {"merge" if export.model in spec.merge else "train"} = "{export.model}" }}]'
         fix = f'merge it first: [merge.NAME] method = "lora", inputs = {inputs}'
         message = f"`{export.model}` is an adapter, not a model"
         yield Finding(("export", name, "model"), message, fix)
@@ -222,12 +253,9 @@ def _dropout(adapter: Adapter) -> float:
 def _idle_merge(spec: Spec) -> Iterator[Finding]:
     for name, merge in spec.merge.items():
         path: KeyPath = ("merge", name)
-        adapters = [
-            item
-            for item in merge.inputs
-            if not isinstance(item, ModelInput)
-            and not (isinstance(item, TrainInput) and _is_full(spec, item.train))
-        ]
+        adapters = [item for item in merge.inputs if not _has_full_weights(spec, item)]
+        if isinstance(merge, LoraExtractMerge):
+            adapters = list(merge.inputs)  # `onto` says what the new one belongs on
         if _written(merge, "onto") and not adapters:
             yield Finding((*path, "onto"), "has no effect: no input is an adapter", "remove it")
         elif merge.onto != "auto" and spec.base.quantize == "none":

@@ -6,7 +6,7 @@ from typing import Any
 from tuneforge_specs.findings import Finding
 from tuneforge_specs.gates import metric_name, parse_gate
 from tuneforge_specs.keypath import KeyPath
-from tuneforge_specs.merge import TrainInput
+from tuneforge_specs.merge import MergedInput, TrainInput
 from tuneforge_specs.sources import PathSource
 from tuneforge_specs.spec import Spec
 from tuneforge_specs.suggest import nearest
@@ -150,6 +150,13 @@ def _merges(spec: Spec, names: Names) -> Iterator[Finding]:
             if isinstance(item, TrainInput):
                 here = ("merge", name, "inputs", index, "train")
                 yield from unknown("train", here, item.train, names.train)
+            elif isinstance(item, MergedInput):
+                here = ("merge", name, "inputs", index, "merge")
+                others = [other for other in names.merge if other != name]
+                if item.merge == name:
+                    yield Finding(here, f"`{name}` is its own input", nearest(name, others))
+                    continue
+                yield from unknown("merge", here, item.merge, others)
 
 
 def _evaluations(spec: Spec, names: Names) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from tuneforge_specs.errors import EnvironmentMissing, UsageError
 from tuneforge_specs.loader import LoadedSpec
 
 from tuneforge.card.provenance import lineage
+from tuneforge.evaluate.job import belongs_on
 from tuneforge.step import Artifact
 from tuneforge.workspace import Workspace
 
@@ -70,7 +71,7 @@ def speaker_in_spec(loaded: LoadedSpec, workspace: Workspace, name: str) -> Spea
     ends = _trained_ends(artifact, workspace)
     adapter = artifact.path / "adapter"
     if adapter.is_dir():
-        quantize = loaded.spec.base.quantize
+        quantize = belongs_on(artifact.path, loaded.spec.base.quantize)
         return Speaker(step, base.path / "model", adapter, quantize, ends)
     folder = artifact.path / "model"
     return Speaker(step, folder, terminators=ends or ends_of(folder))

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from tuneforge_specs.loader import LoadedSpec
 
     from tuneforge.merge.analyse import Analysis
-    from tuneforge.merge.plan import MergePlan
+    from tuneforge.merge.lowrank.plan import AdapterPlan
     from tuneforge.merge.standalone import Standalone
 
-PlanFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec with base and merge, or a mergekit .yml.")]
+PlanFile = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="A spec with base and merge, or a mergekit .yml.")
+]
 
 
 def merge(
@@ -97,6 +99,10 @@ def _progress(name: str, *, quiet: bool) -> Any:
 
 
 def _done(target: Path, report: dict[str, Any], seconds: float) -> str:
+    if report.get("result") == "adapter":
+        from tuneforge.merge.lowrank.run import result_lines
+
+        return "\n".join([f"{target}: in {seconds:.1f} s", *result_lines(report)]) + "\n"
     line = f"{target}: {report['bytes'] / 1e9:.2f} GB in {seconds:.1f} s"
     if report["changed"] is not None and report["elements"]:
         share = report["changed"] / report["elements"]
@@ -106,8 +112,11 @@ def _done(target: Path, report: dict[str, Any], seconds: float) -> str:
 
 def _describe(one: "Standalone", threads: int, *, analyse: bool, text: bool) -> dict[str, Any]:
     from tuneforge.merge.describe import analysis_lines, plan_lines, plan_values
+    from tuneforge.merge.lowrank.plan import AdapterPlan
 
-    made: MergePlan = one.plan()
+    made = one.plan()
+    if isinstance(made, AdapterPlan):
+        return _describe_adapter(one.name, made, threads, analyse=analyse, text=text)
     values: dict[str, Any] = {"merge": one.name, **plan_values(made, threads)}
     lines = plan_lines(made, threads)
     if analyse:
@@ -123,3 +132,20 @@ def _describe(one: "Standalone", threads: int, *, analyse: bool, text: bool) -> 
     if text:
         sys.stdout.write("\n".join([f"merge {one.name}", *lines]) + "\n")
     return values
+
+
+def _describe_adapter(
+    name: str, plan: "AdapterPlan", threads: int, *, analyse: bool, text: bool
+) -> dict[str, Any]:
+    from tuneforge_specs.errors import UsageError
+
+    from tuneforge.merge.lowrank.describe import plan_lines, plan_values
+
+    if analyse:
+        raise UsageError(
+            f"merge.{name}: --analyse compares the inputs of a merge into a model",
+            'analyse the same inputs with method = "task_arithmetic"',
+        )
+    if text:
+        sys.stdout.write("\n".join([f"merge {name}", *plan_lines(plan, threads)]) + "\n")
+    return {"merge": name, **plan_values(plan, threads)}

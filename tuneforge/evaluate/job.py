@@ -67,11 +67,22 @@ def models_of(
     adapter = model.path / "adapter"
     described = describe(folder, dtype)
     if adapter.is_dir():
-        described["quantize"] = settings.quantize
+        described["quantize"] = belongs_on(model.path, settings.quantize)
         tuned = described | {"adapter": str(adapter), "tokenizer": str(adapter)}
     else:
         tuned = describe(model.path / "model", dtype)
     return {"base": described} if model.step == "base" else {"base": described, "model": tuned}
+
+
+def belongs_on(artifact: Path, quantize: str) -> str:
+    """Return how the base is held that an adapter belongs on.
+
+    A merge has chosen that for the adapter it made; a train step follows the spec's ``quantize``.
+    """
+    merge = artifact / "merge.json"
+    if merge.is_file():
+        return str(json.loads(merge.read_text("utf-8"))["base"]["quantize"])
+    return quantize
 
 
 def describe(folder: Path, dtype: str) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def _weigher(base: Model, weight: Varied) -> Callable[[str], float]:
 
 
 def check_base(place: InputFolder, base_digest: str) -> None:
+    """Refuse an adapter that was trained on another base; digests are empty where unknown."""
     trained = place.training.get("base")
     digest = trained.get("digest") if isinstance(trained, dict) else None
     if digest and base_digest and digest != base_digest:

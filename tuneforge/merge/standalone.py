@@ -13,10 +13,12 @@ from typing import Any
 from tuneforge_specs.base import ModelBase
 from tuneforge_specs.errors import EnvironmentMissing, UsageError
 from tuneforge_specs.loader import LoadedSpec
-from tuneforge_specs.merge import AdapterInput, Merge, ModelInput
+from tuneforge_specs.merge import AdapterInput, AdapterMerge, Merge, MergedInput, ModelInput
 
 from tuneforge.digest import file_digest, value_digest
 from tuneforge.merge.execute import merge_into, plan_from
+from tuneforge.merge.lowrank import run as lowrank
+from tuneforge.merge.lowrank.plan import AdapterPlan
 from tuneforge.merge.plan import MergePlan
 from tuneforge.merge.resolve import InputFolder, input_folder
 from tuneforge.merge.run import Progress
@@ -34,8 +36,10 @@ class Standalone:
     inputs: tuple[InputFolder, ...]
     seed: int
 
-    def plan(self) -> MergePlan:
+    def plan(self) -> MergePlan | AdapterPlan:
         """Read headers, check everything, fix the plan."""
+        if isinstance(self.spec, AdapterMerge):
+            return self._adapter_plan(self._facts())
         return plan_from(
             self.base, self._facts(), self.base_dtype, self.spec, self.inputs, self.seed
         )
@@ -43,20 +47,33 @@ class Standalone:
     def write(self, folder: Path, threads: int, progress: Progress) -> dict[str, Any]:
         """Merge into ``folder``, which appears only when it is whole."""
         with appearing(folder) as partial:
-            report = merge_into(
-                partial,
-                base=self.base,
-                base_facts=self._facts(),
-                base_dtype=self.base_dtype,
-                spec=self.spec,
-                inputs=self.inputs,
-                seed=self.seed,
-                threads=threads,
-                progress=progress,
-            )
+            report = self._write(partial, threads, progress)
             text = json.dumps(report, indent=1, sort_keys=True)
             (partial / "merge.json").write_text(text + "\n", "utf-8")
         return report
+
+    def _write(self, folder: Path, threads: int, progress: Progress) -> dict[str, Any]:
+        facts = self._facts()
+        if isinstance(self.spec, AdapterMerge):
+            plan = self._adapter_plan(facts)
+            return lowrank.write_adapter(plan, folder, threads, progress, facts)
+        return merge_into(
+            folder,
+            base=self.base,
+            base_facts=facts,
+            base_dtype=self.base_dtype,
+            spec=self.spec,
+            inputs=self.inputs,
+            seed=self.seed,
+            threads=threads,
+            progress=progress,
+        )
+
+    def _adapter_plan(self, facts: dict[str, Any]) -> AdapterPlan:
+        assert isinstance(self.spec, AdapterMerge)
+        return lowrank.plan_from(
+            self.base, facts, self.base_dtype, self.spec, self.inputs, self.seed
+        )
 
     def _facts(self) -> dict[str, Any]:
         """Hash the base only where an adapter says which base it was trained on."""
@@ -95,8 +112,11 @@ def _inputs(name: str, merge: Merge, loaded: LoadedSpec) -> tuple[InputFolder, .
     found = []
     for index, entry in enumerate(merge.inputs):
         if not isinstance(entry, ModelInput | AdapterInput):
+            made = (
+                f"merge.{entry.merge}" if isinstance(entry, MergedInput) else f"train.{entry.train}"
+            )
             raise UsageError(
-                f"merge.{name}.inputs[{index}]: train.{entry.train} is made by the build",
+                f"merge.{name}.inputs[{index}]: {made} is made by the build",
                 "run tuneforge build, or name its folder: adapter = ...",
             )
         text = entry.model if isinstance(entry, ModelInput) else entry.adapter

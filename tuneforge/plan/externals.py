@@ -87,11 +87,17 @@ def _merge(spec: Spec, name: str, directory: Path, pins: Mapping[str, str]) -> E
         place = locate(text, "main", kind="model", pinned=pins.get(key, ""), directory=directory)
         found = _weights(place, key, f"inputs[{index}]")
         files |= found.files
-        training = place.folder and place.folder.parent / "training.json"
-        if what == "adapter" and training and training.is_file():
-            files[f"inputs[{index}].training"] = training  # says what the adapter trained on
+        if what == "adapter" and place.folder:
+            origin = _origin(place.folder)  # says what the adapter trained on
+            files |= {f"inputs[{index}].origin": origin} if origin else {}
         commits |= found.commits
     return External(files, commits)
+
+
+def _origin(adapter: Path) -> Path | None:
+    names = ("training.json", "merge.json")
+    files = [folder / name for folder in (adapter, adapter.parent) for name in names]
+    return next((file for file in files if file.is_file()), None)
 
 
 def _weights(place: Located, key: str, role: str) -> External:

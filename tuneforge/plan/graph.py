@@ -6,7 +6,7 @@ from typing import Any
 from tuneforge_specs.base import ScratchBase
 from tuneforge_specs.datasets import Decontaminate
 from tuneforge_specs.errors import UsageError
-from tuneforge_specs.merge import TrainInput
+from tuneforge_specs.merge import MergedInput, TrainInput
 from tuneforge_specs.spec import Spec
 
 from tuneforge.plan.externals import NOTHING, External
@@ -110,6 +110,8 @@ class Graph:
         for entry in self._spec.merge[name].inputs:
             if isinstance(entry, TrainInput):
                 inputs[f"train.{entry.train}"] = f"train.{entry.train}"
+            elif isinstance(entry, MergedInput):
+                inputs[f"merge.{entry.merge}"] = f"merge.{entry.merge}"
         params = table(self._resolved, ("merge", name))
         return self._step("merge", name, params | self._precision | self._seed, inputs)
 

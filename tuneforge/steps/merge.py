@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneforge_specs.errors import DataError
-from tuneforge_specs.merge import AdapterInput, ModelInput, TrainInput
+from tuneforge_specs.merge import AdapterInput, AdapterMerge, MergedInput, ModelInput, TrainInput
 
 from tuneforge.step import StepContext
 
@@ -14,8 +14,9 @@ VERSION: Final = 1
 
 
 def run(context: StepContext) -> None:
-    """Write ``model/`` (a Hugging Face folder) and ``merge.json``."""
+    """Write ``model/`` (a Hugging Face folder) or ``adapter/`` (PEFT's) and ``merge.json``."""
     from tuneforge.merge.execute import merge_into
+    from tuneforge.merge.lowrank import run as lowrank
     from tuneforge.merge.resolve import input_folder
 
     spec = context.spec.merge[context.step.name]
@@ -25,19 +26,34 @@ def run(context: StepContext) -> None:
         for index, entry in enumerate(spec.inputs)
     ]
     started = time.monotonic()
-    summary = merge_into(
-        context.out / "model",
-        base=base / "model",
-        base_facts=_facts(base / "base.json"),
-        base_dtype=context.spec.base.dtype,
-        spec=spec,
-        inputs=folders,
-        seed=context.seed,
-        threads=context.threads,
-        progress=lambda done, total: context.report.progress(done, total, "B"),
-    )
+    facts, dtype = _facts(base / "base.json"), context.spec.base.dtype
+
+    def progress(done: int, total: int) -> None:
+        context.report.progress(done, total, "B")
+
+    if isinstance(spec, AdapterMerge):
+        plan = lowrank.plan_from(base / "model", facts, dtype, spec, folders, context.seed)
+        summary = lowrank.write_adapter(
+            plan, context.out / "adapter", context.threads, progress, facts
+        )
+    else:
+        summary = merge_into(
+            context.out / "model",
+            base=base / "model",
+            base_facts=facts,
+            base_dtype=dtype,
+            spec=spec,
+            inputs=folders,
+            seed=context.seed,
+            threads=context.threads,
+            progress=progress,
+        )
     (context.out / "merge.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
     context.notes["merge_seconds"] = round(time.monotonic() - started, 3)
+    if isinstance(spec, AdapterMerge):
+        for line in lowrank.result_lines(summary):
+            context.report.log(line)
+        return
     changed = "" if summary["changed"] is None else f", {summary['changed']:,} differ from the base"
     context.report.log(f"{spec.method}: {summary['elements']:,} weights{changed}")
 
@@ -48,10 +64,12 @@ def _facts(file: Path) -> dict[str, Any]:
 
 
 def _folder(
-    context: StepContext, index: int, entry: TrainInput | ModelInput | AdapterInput
+    context: StepContext, index: int, entry: TrainInput | MergedInput | ModelInput | AdapterInput
 ) -> Path:
     if isinstance(entry, TrainInput):
         return context.inputs[f"train.{entry.train}"].path
+    if isinstance(entry, MergedInput):
+        return context.inputs[f"merge.{entry.merge}"].path
     name = entry.model if isinstance(entry, ModelInput) else entry.adapter
     local = context.spec_dir / Path(name).expanduser()
     if local.is_dir():

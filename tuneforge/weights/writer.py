@@ -73,6 +73,7 @@ class ShardWriter:
         entries: Sequence[Entry],
         shard_size: int,
         metadata: Mapping[str, str] | None = None,
+        single: str = SINGLE,
     ) -> None:
         self.folder = folder
         self._places: dict[str, tuple[int, int]] = {}  # name -> descriptor, absolute offset
@@ -86,7 +87,7 @@ class ShardWriter:
             if self.total > free:
                 raise OSError(errno.ENOSPC, f"{self.total} bytes needed, {free} free")
             for number, shard in enumerate(shards, start=1):
-                name = SINGLE
+                name = single
                 if len(shards) > 1:
                     name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
                 self._reserve(name, shard, dict(metadata or {"format": "pt"}))

@@ -12,7 +12,9 @@ from pydantic import TypeAdapter
 from safetensors.numpy import load_file, save_file
 from tuneforge_specs.merge import Merge
 
+from tuneforge.merge.adapter import read_adapter
 from tuneforge.merge.execute import merge_into
+from tuneforge.merge.lowrank import run as lowrank
 from tuneforge.merge.resolve import input_folder
 
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
@@ -85,3 +87,70 @@ def merged(tmp_path: Path) -> Merged:
         }
 
     return run
+
+
+class Loras:
+    """A base and adapters in a folder, and merges of them whose result is an adapter."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.base, self.out = folder, folder / "base", folder / "out"
+
+    def lora(
+        self, name: str, shapes: Mapping[str, tuple[int, int]], r: int, alpha: float, seed: int,
+        **config: Any,
+    ) -> Path:  # fmt: skip
+        """Save an adapter with random factors; ``shapes`` are its modules' weights'."""
+        generator = np.random.default_rng(seed)
+        tensors = {}
+        for module, (rows, columns) in shapes.items():
+            for part, shape in (("A", (r, columns)), ("B", (rows, r))):
+                values = generator.normal(size=shape).astype(np.float32)
+                tensors[f"base_model.model.{module}.lora_{part}.weight"] = values
+        folder = self.folder / name
+        folder.mkdir()
+        save_file(tensors, folder / "adapter_model.safetensors")
+        settings = {"peft_type": "LORA", "r": r, "lora_alpha": alpha, **config}
+        (folder / "adapter_config.json").write_text(json.dumps(settings))
+        return folder
+
+    def make(
+        self, method: str, inputs: list[dict[str, Any]], out: str = "out", threads: int = 2,
+        **spec: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Merge inputs (tables of the spec, with names of folders here) and return merge.json."""
+        tables = [
+            {k: str(self.folder / v) if k in {"adapter", "model"} else v for k, v in table.items()}
+            for table in inputs
+        ]
+        table = {"method": method, "inputs": tables, **spec}
+        parsed = TypeAdapter(Merge).validate_python(table, by_alias=True)
+        folders = [
+            input_folder(entry, Path(getattr(entry, "adapter", "") or entry.model))
+            for entry in parsed.inputs
+        ]
+        facts = {"id": "acme/base", "digest": "d"}
+        plan = lowrank.plan_from(self.base, facts, "auto", parsed, folders, 17)
+        self.out = self.folder / out
+        return lowrank.write_adapter(plan, self.out, threads, lambda done, total: None, facts)
+
+    def deltas(self, folder: Path) -> dict[str, np.ndarray]:
+        """Multiply an adapter's factors out, by module, in float64."""
+        adapter = read_adapter(folder)
+        return {
+            module: f.scaling
+            * adapter.weights.read(f.b).astype(np.float64)
+            @ adapter.weights.read(f.a).astype(np.float64)
+            for module, f in adapter.factors.items()
+        }
+
+
+@pytest.fixture
+def loras(tmp_path: Path) -> Loras:
+    """Give a base of two linear layers, and two adapters of it that share one of them."""
+    made = Loras(tmp_path)
+    modules = {f"model.layers.{n}.self_attn.q_proj": (48, 32) for n in range(2)}
+    shapes = {f"{name}.weight": shape for name, shape in modules.items()}
+    write_model(made.base, random_tensors(0, like=shapes | {"model.norm.weight": (16,)}))
+    made.lora("first", modules, 4, 6, seed=1)
+    made.lora("second", dict(list(modules.items())[:1]), 3, 3, seed=2, use_rslora=True)
+    return made
