@@ -4,10 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A deadline would make a test depend on what else the machine does.
+settings.register_profile("tuneforge", deadline=None)
+settings.load_profile("tuneforge")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

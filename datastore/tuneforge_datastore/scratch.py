@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from tuneforge_datastore import repetition, wordcount
+from tuneforge_datastore import characters, repetition, wordcount
 
 MEMORY_LIMIT = "2GiB"
 
@@ -29,7 +29,7 @@ def scratch(
         connection.execute(
             "SET allowed_directories = ?", [[f"{path.resolve()}/" for path in readable]]
         )
-        for functions in (wordcount, repetition):
+        for functions in (wordcount, repetition, characters):
             functions.register(connection)
         # A spec's own predicates run here; specs travel, so they get the records alone.
         connection.execute("SET enable_external_access = false")
