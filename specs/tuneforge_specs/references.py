@@ -19,6 +19,7 @@ _KINDS = {
     "sources": "source",
     "datasets": "dataset",
     "train": "train step",
+    "merge": "merge",
     "evaluate": "evaluation",
 }
 

@@ -16,6 +16,7 @@ Problems = Callable[..., list[Problem]]
 NEXT = '[train.next]\nmethod = "dpo"\ndataset = "instruct"\nstart = "task"\n'
 EVALUATE = '[evaluate.e]\nmodel = "base"\ndataset = "instruct"\nmetrics = ["loss"]\n'
 MERGE = '[merge.m]\nmethod = "lora"\ninputs = [{ train = "task" }]\n'
+CAT = MERGE.replace('"lora"', '"lora_cat"')
 
 
 class TestContinuedAdapters:
@@ -102,6 +103,28 @@ class TestContinuedAdapters:
             'adapter = { kind = "full" }\n' + MERGE,
             "merge.m.inputs[0]",
             "takes adapters, not full weights",
+        ),
+        (
+            "",
+            "",
+            '[merge.m]\nmethod = "lora_svd"\nrank = 4\ninputs = [{ merge = "n" }]\n'
+            + MERGE.replace(".m]", ".n]"),
+            "merge.m.inputs[0]",
+            "`lora_svd` takes adapters, not full weights",
+        ),
+        (
+            "",
+            "",
+            '[merge.m]\nmethod = "lora_extract"\nrank = 4\ninputs = [{ train = "task" }]\n',
+            "merge.m.inputs[0]",
+            "takes full weights, not an adapter",
+        ),
+        (
+            "",
+            "",
+            CAT + '[export.e]\nformat = "gguf"\nmodel = "m"\n',
+            "export.e.model",
+            "is an adapter",
         ),
         (
             "",
@@ -222,3 +245,17 @@ def test_methods_are_named_as_the_merges_are() -> None:
 
 def test_nothing_is_said_of_defaults(loaded: Load, small: str) -> None:
     assert loaded(small + NEXT + MERGE).warnings == ()
+
+
+def test_a_merged_adapter_is_exported_and_merged_on(loaded: Load, small: str) -> None:
+    more = MERGE.replace(".m]", ".n]").replace('train = "task"', 'merge = "m"')
+    assert loaded(small + CAT + '[export.e]\nformat = "adapter"\nmodel = "m"\n' + more)
+
+
+@pytest.mark.parametrize(("name", "words"), [("m", "its own input"), ("k", "no merge `k`")])
+def test_a_merge_takes_another_that_is_there(
+    problems: Problems, small: str, name: str, words: str
+) -> None:
+    (found,) = problems(small + CAT.replace('train = "task"', f'merge = "{name}"'))
+    assert found.key == "merge.m.inputs[0].merge"
+    assert words in found.message

@@ -127,3 +127,38 @@ def test_another_dtype_is_in_weights_and_config(context: StepContext, dtype: str
 
     codes = {tensor.dtype for tensor in open_weights(model).values()}
     assert codes == {"BF16" if dtype == "bfloat16" else "F16"}
+
+
+def test_a_step_whose_result_is_an_adapter_and_one_that_merges_on(context: StepContext) -> None:
+    tables = {
+        "m": {"method": "lora_cat", "inputs": [{"train": "t"}, {"train": "t", "weight": 2.0}]},
+        "n": {"method": "lora", "inputs": [{"merge": "m"}]},
+    }
+    context.spec = Spec.model_validate(SPEC | {"merge": tables})
+    said: list[str] = []
+    context.report.log = said.append  # type: ignore[method-assign, assignment]
+    merge.run(context)
+    adapter = context.out / "adapter"
+    assert not (context.out / "model").exists()
+    assert (adapter / "chat_template.jinja").read_text() == "the template that was trained"
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
+    assert said == [f"lora_cat: rank 4 over 1 modules, relative error 0 (largest 0, {NAME})"]
+    report = json.loads((context.out / "merge.json").read_text())
+    assert report["base"]["digest"] == "d1"
+    context.inputs = {**context.inputs, "merge.m": Artifact("merge.m", "k", "d", context.out, {})}
+    context.out = context.out.with_name("next")
+    context.out.mkdir()
+    context.step = Step("merge.n", "merge", "n", {}, {"base": "base", "merge.m": "merge.m"})
+    merge.run(context)
+    tensors = load_file(context.out / "model" / "model.safetensors")
+    assert np.array_equal(tensors[f"{NAME}.weight"], np.eye(16, dtype=np.float32) + 3)
+
+
+def test_a_merged_adapter_is_measured_and_spoken_to_on_its_own_base(context: StepContext) -> None:
+    from tuneforge.evaluate.job import belongs_on
+
+    table = {"method": "lora_cat", "inputs": [{"train": "t"}]}
+    context.spec = Spec.model_validate(SPEC | {"merge": {"m": table}})
+    merge.run(context)
+    assert belongs_on(context.out, "nf4") == "none"
+    assert belongs_on(context.inputs["train.t"].path, "nf4") == "nf4"
