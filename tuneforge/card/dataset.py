@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 CARD = "README.md"
 _GUARD = (
     "A cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return has an apostrophe "
-    "before it, so that no spreadsheet runs it. Turns are joined to one text; Parquet and JSON Lines "
-    "exports hold them as they are."
+    "before it, so that no spreadsheet runs it. Turns are joined to one text; Parquet and JSON "
+    "Lines exports hold them as they are."
 )
 
 
