@@ -81,7 +81,7 @@ def test_held_out_tickets_are_unlike_the_training_ones(quickstart: Any) -> None:
 
     def whole(step: str, file: str) -> list[str]:
         rows = quickstart.rows(step, file)
-        return [row["text"] or f"{row['prompt']} {row['completion']}" for row in rows]
+        return [row["text"] or row["prompt"] for row in rows]
 
     held = set().union(*map(runs, whole("dataset.benchmark", "kept.parquet")))
     seen = whole("dataset.instruct", "kept.parquet") + whole("dataset.concise", "kept.parquet")
@@ -113,7 +113,7 @@ def test_the_model_answers_in_chat(quickstart: Any) -> None:
     ticket = "Hi, my Atlas router is broken. I use the website. this is urgent. Thanks, Ana"
     system = "Turn the ticket into JSON."
     said = quickstart.run("chat", "--prompt", ticket, "--system", system)
-    answer = json.loads(said.strip().splitlines()[-1])
+    answer = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
     assert answer.keys() == {"product", "intent", "urgency", "platform"}
 
 

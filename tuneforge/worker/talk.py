@@ -17,7 +17,9 @@ class Talker:
 
     def __init__(self, speaker: Speaker, *, device: str, dtype: str) -> None:
         from transformers import AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # the screen belongs to the conversation
         self._tokenizer = AutoTokenizer.from_pretrained(speaker.tokenizer)
         if not self._tokenizer.chat_template:
             raise UsageError(
