@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from tuneforge_specs.model import Count, Many, Model, Name, Positive, Rate
 from tuneforge_specs.settings import Setting, Share, covers_all, values_of
+from tuneforge_specs.vocabulary import MergeTokenizer
 
 
 class InputBase(Model):
@@ -87,6 +88,11 @@ class MergeCommon(Model):
 class MergeBase(MergeCommon):
     """What a merge into a model declares."""
 
+    tokenizer: str | MergeTokenizer = Field(
+        "auto",
+        description="For different vocabularies: `union`, `base` or an input's label; "
+        "auto: they are the same.",
+    )
     shard_size: str = Field(
         "5GB",
         pattern=r"^\d+(\.\d+)?\s*(MB|GB|MiB|GiB)$",

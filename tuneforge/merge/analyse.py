@@ -111,7 +111,7 @@ def _add(plan: MergePlan, tensor: TensorPlan, relation: Relation) -> None:
     rows, columns = matrix_shape(tensor.entry.shape)
     ones: Sequence[float] = [1.0] * len(plan.sources)
     job = Tensor(
-        tensor.name, rows, columns, base_rows(plan.base, tensor.name, plan.onto),
+        tensor.name, rows, columns, base_rows(plan.base, tensor.name, plan.onto, plan.alignment),
         [source.rows(tensor.name) for source in plan.sources], ones, ones, reads="deltas",
     )  # fmt: skip
     for block in job.blocks():

@@ -9,6 +9,7 @@ from tuneforge_specs.errors import DataError
 
 from tuneforge.merge.blocks import Floats, StoredRows, matrix_shape, row_blocks
 from tuneforge.merge.model import Model
+from tuneforge.merge.vocabulary.align import AlignedRows, Alignment
 from tuneforge.weights import nf4, numpy_dtype
 
 _NOT_LINEAR = re.compile(r"embed|wte|wpe|lm_head|embed_out|norm|ln_")
@@ -83,11 +84,13 @@ class Nf4Rows:
         return rounded(restored, self._dtype).reshape(last - first, self._columns)
 
 
-BaseRows = StoredRows | Nf4Rows
+BaseRows = StoredRows | Nf4Rows | AlignedRows
 
 
-def base_rows(model: Model, name: str, onto: Onto) -> BaseRows:
+def base_rows(model: Model, name: str, onto: Onto, alignment: Alignment | None = None) -> BaseRows:
     """Return one base tensor as the merge reads it."""
+    if alignment is not None and name in alignment.tensors:
+        return alignment.read(model, name)
     stored = StoredRows(model.weights, model.weights[name])
     if onto.dtype and is_quantised(name, model.weights[name].shape):
         return Nf4Rows(stored, onto.dtype)

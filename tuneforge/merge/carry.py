@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneforge.merge.plan import MergePlan
+from tuneforge.merge.vocabulary.read import holds_tokenizer
+from tuneforge.merge.vocabulary.write import write_tokenizer
 from tuneforge.weights.dtypes import TORCH_NAMES
 
 TOKENIZER: Final = (
@@ -26,18 +28,15 @@ def carry_files(plan: MergePlan, folder: Path, tokenizers: Sequence[Path]) -> st
     for name in OTHERS:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
+    config = json.dumps(merged_config(plan), indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / "config.json").write_text(config + "\n", "utf-8")
+    if plan.alignment is not None:
+        return write_tokenizer(plan.alignment, folder, TOKENIZER)
     chosen = next((path for path in reversed(tokenizers) if holds_tokenizer(path)), base)
     for name in TOKENIZER:
         if (chosen / name).is_file():
             shutil.copyfile(chosen / name, folder / name)
-    config = json.dumps(merged_config(plan), indent=2, sort_keys=True, ensure_ascii=False)
-    (folder / "config.json").write_text(config + "\n", "utf-8")
     return chosen.name
-
-
-def holds_tokenizer(folder: Path) -> bool:
-    """Whether a folder carries a tokenizer of its own."""
-    return (folder / "tokenizer.json").is_file() or (folder / "tokenizer.model").is_file()
 
 
 def merged_config(plan: MergePlan) -> dict[str, Any]:

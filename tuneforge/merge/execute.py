@@ -6,12 +6,13 @@ from typing import Any
 
 from tuneforge_specs.merge import ModelMerge
 
-from tuneforge.merge.carry import carry_files, holds_tokenizer
+from tuneforge.merge.carry import carry_files
 from tuneforge.merge.model import open_model
 from tuneforge.merge.place import plain
 from tuneforge.merge.plan import MergePlan, plan_merge
 from tuneforge.merge.resolve import InputFolder, choose_onto, open_sources
 from tuneforge.merge.run import Progress, TensorResult, run_plan
+from tuneforge.merge.vocabulary.read import holds_tokenizer
 
 
 def plan_from(
@@ -77,6 +78,7 @@ def summary(
             for source in plan.sources
         ],
         "tokenizer": tokenizer,
+        "vocabulary": plan.alignment.summary() if plan.alignment is not None else {},
         "elements": sum(result.size for result in results),
         "changed": sum(result.changed for result in results) if exact else None,
         "bytes": plan.bytes_out,

@@ -6,6 +6,7 @@ from typing import Any
 
 from tuneforge_specs.errors import DataError
 from tuneforge_specs.merge import LinearMerge, LoraMerge, ModelMerge, PassthroughMerge
+from tuneforge_specs.vocabulary import MergeTokenizer
 
 from tuneforge.merge.base import Onto, check_dequantisable, is_quantised
 from tuneforge.merge.blocks import BLOCK, matrix_shape
@@ -15,6 +16,8 @@ from tuneforge.merge.methods import method_named
 from tuneforge.merge.model import Model
 from tuneforge.merge.place import Place, places
 from tuneforge.merge.sources import Source
+from tuneforge.merge.vocabulary.align import Alignment
+from tuneforge.merge.vocabulary.read import conflict
 from tuneforge.weights import Entry
 from tuneforge.weights.dtypes import FROM_TORCH, MERGEABLE
 
@@ -64,6 +67,7 @@ class MergePlan:
     tensors: tuple[TensorPlan, ...]
     seed: int
     config: Mapping[str, Any] = field(default_factory=dict)
+    alignment: Alignment | None = None
 
     @property
     def untied(self) -> bool:
@@ -117,19 +121,59 @@ def plan_merge(
     if isinstance(spec, PassthroughMerge):
         from tuneforge.merge.stack import stacked
 
-        tensors, config = stacked(base, sources, spec)
-        return MergePlan(spec, base, onto, tuple(sources), tuple(tensors), seed, config)
+        if spec.tokenizer not in ("auto", "base"):
+            raise DataError(
+                "tokenizer: stacked layers keep the base's embeddings", 'write tokenizer = "base"'
+            )
+        stack, depths = stacked(base, sources, spec)
+        return MergePlan(spec, base, onto, tuple(sources), tuple(stack), seed, depths)
+    alignment = _alignment(base, sources, spec)
     for source in sources:
         if source.model is not None:
-            check_same(base, source.model)
+            check_same(base, source.model, alignment.tensors if alignment else frozenset())
+    if alignment is not None:
+        sources = [replace(source, alignment=alignment) for source in sources]
     tensors = [
-        replace(_tensor(base, place.name, sources, spec, onto), depth=place.depth)
+        _aligned(
+            replace(_tensor(base, place.name, sources, spec, onto), depth=place.depth), alignment
+        )
         for place in places(base.weights).values()
     ]
     _check_weights(tensors, spec)
     extra = _separate_heads(base, sources, spec)
-    config = {"tie_word_embeddings": False} if extra else {}
-    return MergePlan(spec, base, onto, tuple(sources), tuple(tensors + extra), seed, config)
+    config: dict[str, Any] = {"tie_word_embeddings": False} if extra else {}
+    if alignment is not None:
+        config |= alignment.config(base)
+    return MergePlan(
+        spec, base, onto, tuple(sources), tuple(tensors + extra), seed, config, alignment
+    )
+
+
+def _alignment(base: Model, sources: Sequence[Source], spec: ModelMerge) -> Alignment | None:
+    """Return how vocabularies are brought together, None where they have to be the same."""
+    if spec.tokenizer == "auto":
+        for source in sources:
+            clash = conflict(base.folder, source.model.folder) if source.model is not None else ""
+            if clash:
+                raise DataError(
+                    f"{source.label}: another vocabulary: {clash}",
+                    'align the tokens: tokenizer = "union", "base", or the label of an input',
+                )
+        return None
+    from tuneforge.merge.vocabulary.plan import align
+
+    wanted = spec.tokenizer
+    if isinstance(wanted, str):
+        wanted = MergeTokenizer(source=wanted)
+    return align(base, sources, wanted)
+
+
+def _aligned(tensor: TensorPlan, alignment: Alignment | None) -> TensorPlan:
+    """Give a vocabulary tensor its new number of rows."""
+    if alignment is None or tensor.name not in alignment.tensors:
+        return tensor
+    entry = replace(tensor.entry, shape=(alignment.rows, *tensor.entry.shape[1:]))
+    return replace(tensor, entry=entry, action="cast" if tensor.action == "copy" else tensor.action)
 
 
 def _tensor(
@@ -179,8 +223,11 @@ def _always(method: Method) -> bool:
     return method.reads == "weights"
 
 
-def check_same(base: Model, model: Model) -> None:
-    """Refuse a full model whose tensors are not the base's, one by one."""
+def check_same(base: Model, model: Model, aligned: frozenset[str] = frozenset()) -> None:
+    """Refuse a full model whose tensors are not the base's, one by one.
+
+    Tensors that are ``aligned`` may have another number of rows.
+    """
     theirs, ours = model.config.get("model_type"), base.config.get("model_type")
     if theirs != ours:
         raise DataError(
@@ -195,11 +242,17 @@ def check_same(base: Model, model: Model) -> None:
                 "merge models of one architecture, with the same tied embeddings",
             )
         other = model.weights[found]
-        if other.shape != info.shape:
-            what = " (another vocabulary)" if name == base.embedding else ""
+        skip = 1 if name in aligned else 0
+        if other.shape[skip:] != info.shape[skip:]:
+            vocabulary = name == base.embedding or base.is_head(name)
+            words = vocabulary and other.shape[1:] == info.shape[1:]
+            what = " (another vocabulary)" if words else ""
+            fix = "merge models of one architecture and vocabulary"
+            if words:
+                fix = 'align the tokens: tokenizer = "union", "base", or the label of an input'
             raise DataError(
                 f"{model.folder}: {name} has shape {other.shape}, the base has {info.shape}{what}",
-                "merge models of one architecture and vocabulary",
+                fix,
             )
         if (other.dtype in MERGEABLE) != (info.dtype in MERGEABLE):
             raise DataError(

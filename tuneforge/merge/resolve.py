@@ -24,6 +24,7 @@ from tuneforge.merge.lora import pieces_for
 from tuneforge.merge.model import Model, open_model
 from tuneforge.merge.place import places
 from tuneforge.merge.sources import Source
+from tuneforge.merge.vocabulary.read import holds_tokenizer
 from tuneforge.weights.dtypes import FROM_TORCH
 
 Facts = Mapping[str, Any]
@@ -75,9 +76,14 @@ def open_sources(
     sources = []
     for entry, place in zip(spec.inputs, folders, strict=True):
         check_base(place, base_digest)
-        common = {"label": place.label, "weight": entry.weight, "density": entry.density}
+        common: dict[str, Any] = {
+            "label": place.label,
+            "weight": entry.weight,
+            "density": entry.density,
+        }
+        common["tokenizer"] = place.folder if holds_tokenizer(place.folder) else None
         if not place.adapter:
-            sources.append(Source(**common, model=open_model(place.folder)))  # type: ignore[arg-type]
+            sources.append(Source(**common, model=open_model(place.folder)))
             continue
         adapter = read_adapter(place.folder)
         # Only a fold scales exactly; the deltas of other methods are weighted by the method.
@@ -85,7 +91,7 @@ def open_sources(
             pieces = pieces_for(base, adapter, _weigher(base, entry.weight))
         else:
             pieces = pieces_for(base, adapter)
-        sources.append(Source(**common, pieces=pieces))  # type: ignore[arg-type]
+        sources.append(Source(**common, pieces=pieces))
     return sources
 
 
@@ -115,7 +121,7 @@ def choose_onto(spec: Merge, folders: Sequence[InputFolder], dtype: str) -> Onto
     if isinstance(spec, LoraExtractMerge):
         return Onto(FROM_TORCH.get(dtype, "F32") if spec.onto == "dequantised" else "")
     adapters = [place for place in folders if place.adapter]
-    trained = {place.label: _quantised_dtype(place) for place in adapters}
+    trained = {place.label: quantised_dtype(place) for place in adapters}
     if spec.onto == "original" or not adapters:
         return Onto()
     known = sorted({code for code in trained.values() if code})
@@ -132,7 +138,7 @@ def choose_onto(spec: Merge, folders: Sequence[InputFolder], dtype: str) -> Onto
     return Onto(known[0])
 
 
-def _quantised_dtype(place: InputFolder) -> str:
+def quantised_dtype(place: InputFolder) -> str:
     """Return the compute dtype of the NF4 base an adapter trained on; empty if it was not NF4."""
     base = place.training.get("base")
     if not isinstance(base, dict) or base.get("quantize") != "nf4":

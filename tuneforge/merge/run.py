@@ -91,7 +91,7 @@ def _merge_tensor(plan: MergePlan, tensor: TensorPlan, writer: ShardWriter) -> T
     if tensor.action == "stack":
         return _write_layer(tensor, writer)
     rows, columns = matrix_shape(tensor.entry.shape)
-    base = base_rows(plan.base, tensor.name, plan.onto)
+    base = base_rows(plan.base, tensor.name, plan.onto, plan.alignment)
     job = Tensor(
         tensor.name, rows, columns, base,
         [source.rows(tensor.name) for source in tensor.sources],

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tuneforge_specs.settings import Varied
@@ -12,16 +13,24 @@ from tuneforge.merge.lora import Fold, Folder, Piece, Replace
 from tuneforge.merge.model import Model
 from tuneforge.merge.place import Place
 
+if TYPE_CHECKING:
+    from tuneforge.merge.vocabulary.align import AlignedRows, Alignment
+
 
 @dataclass(frozen=True)
 class Source:
-    """One input. ``pieces`` maps base tensors to an adapter's updates; None for full weights."""
+    """One input. ``pieces`` maps base tensors to an adapter's updates; empty for full weights.
+
+    ``tokenizer``: its folder, if it holds one. ``alignment``: the vocabulary its rows are read in.
+    """
 
     label: str
     weight: Varied = 1.0
     density: Varied = 1.0
     model: Model | None = None
     pieces: dict[str, list[Piece]] = field(default_factory=dict)
+    tokenizer: Path | None = None
+    alignment: "Alignment | None" = None
 
     def weight_at(self, place: Place) -> float:
         """Return how much this input counts in one tensor."""
@@ -38,6 +47,8 @@ class Source:
     def rows(self, name: str) -> "Rows":
         """Return a tensor (the base's stored name) as this input has it."""
         if self.model is not None:
+            if self.alignment is not None and name in self.alignment.tensors:
+                return ModelRows(self.alignment.read(self.model, name))
             return ModelRows(
                 StoredRows(self.model.weights, self.model.weights[self.model.find(name)])
             )
@@ -62,7 +73,7 @@ class Rows(Protocol):
 class ModelRows:
     """One tensor of a full model."""
 
-    stored: StoredRows
+    stored: "StoredRows | AlignedRows"
 
     @property
     def observers(self) -> list[Folder]:

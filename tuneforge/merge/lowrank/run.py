@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tuneforge_specs.errors import DataError
 
-from tuneforge.merge.carry import TOKENIZER, holds_tokenizer
+from tuneforge.merge.carry import TOKENIZER
 from tuneforge.merge.lowrank.combine import Made, combined
 from tuneforge.merge.lowrank.extract import Difference, extracted
 from tuneforge.merge.lowrank.plan import (
@@ -27,6 +27,7 @@ from tuneforge.merge.lowrank.plan import (
 from tuneforge.merge.model import open_model
 from tuneforge.merge.place import plain
 from tuneforge.merge.resolve import InputFolder, choose_onto
+from tuneforge.merge.vocabulary.read import holds_tokenizer
 from tuneforge.weights import ShardWriter, numpy_dtype
 from tuneforge.weights.dtypes import TORCH_NAMES
 

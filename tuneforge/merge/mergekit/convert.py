@@ -11,9 +11,11 @@ from tuneforge.merge.mergekit.methods import IGNORED, KNOWN, Known
 from tuneforge.merge.mergekit.models import Reference, reference
 from tuneforge.merge.mergekit.settings import number, otherwise, setting, switch
 from tuneforge.merge.mergekit.slices import merged_models, stacked_layers
+from tuneforge.merge.mergekit.tokenizer import tokenizer
 
 _KEYS: Final = frozenset(
     {"merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype", "name"}
+    | {"tokenizer", "tokenizer_source"}
 )
 _REFUSED: Final = {
     "modules": "merge each module's model apart",
@@ -48,7 +50,7 @@ def spec_from(config: Any, name: str) -> Table:
         base, inputs, shared = _merged(config, base, shared, KNOWN[method], merge)
         merge["inputs"] = inputs
         merge |= _shared(method, KNOWN[method], shared)
-    merge |= _dtype(config)
+    merge |= _dtype(config) | tokenizer(config, base)
     table: Table = {"model": base.model}
     if base.revision:
         table["revision"] = base.revision

@@ -1,0 +1,1 @@
+"""Merging models of different vocabularies: one tokenizer, and rows brought to its ids."""
