@@ -225,8 +225,10 @@ def entries(rng: random.Random) -> Iterator[str]:
     """Write a few lines of the phrase book: what customers say, and what the desk calls it."""
     for _ in range(rng.randint(3, 5)):
         field = rng.choice(list(w.FACTS))
-        name = rng.choice(list(w.FACTS[field]))
-        product = rng.choice(list(w.PRODUCTS))
+        product, intent, urgency, platform = draw_slots(rng, unseen=False)
+        name = {"product": product, "intent": intent, "urgency": urgency, "platform": platform}[
+            field
+        ]
         phrase = rng.choice(w.FACTS[field][name]).format(p=rng.choice(w.PRODUCTS[product]))
         about = f", product {product}" if field == "intent" else ""
         yield f'"{phrase}": {field} {name}{about}'
