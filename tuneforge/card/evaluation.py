@@ -6,6 +6,7 @@ from typing import Any
 from tuneforge.build.gates import check_gates
 from tuneforge.card.markdown import section, table
 from tuneforge.card.provenance import read_json
+from tuneforge.evaluate.trained import deviation_text
 from tuneforge.step import Artifact
 
 
@@ -19,6 +20,8 @@ def evaluation_section(
         base = measured.get("base", {})
         rows = [(metric, base.get(metric, ""), value) for metric, value in _numbers(measured)]
         parts += [f"### `{name}`", table(("metric", "base", "this model"), rows)]
+        if "trained" in measured:
+            parts.append(deviation_text(measured["trained"]))
         verdicts = [
             (f"`{gate.expression}`", gate.value, "passed" if gate.passed else "failed")
             for gate in check_gates(name, gates.get(name, ()), artifact.path)

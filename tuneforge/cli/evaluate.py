@@ -85,4 +85,8 @@ def told(name: str, report: dict[str, Any]) -> str:
         f"  {metric:<14}{report['base'][metric]:>10.4f}{value:>10.4f}"
         for metric, value in report["metrics"].items()
     ]
+    if "trained" in report:
+        from tuneforge.evaluate.trained import deviation_text
+
+        rows.append(f"  {deviation_text(report['trained'])}")
     return "\n".join(rows) + "\n"

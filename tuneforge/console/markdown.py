@@ -45,6 +45,8 @@ def _evaluation(evaluation: Evaluation) -> Iterator[str]:
     for measured in evaluation.measured:
         base = "" if measured.base is None else number(measured.base)
         yield f"| {measured.metric} | {base} | {number(measured.tuned)} |"
+    if evaluation.trained:
+        yield from ("", evaluation.trained)
     for gate in evaluation.gates:
         mark = "passed" if gate.passed else "**failed**"
         yield f"\nGate `{gate.expression}`: {mark} ({gate.value:.4g})"

@@ -91,7 +91,8 @@ def _evaluation(evaluation: Evaluation) -> Group:
         )
         for gate in evaluation.gates
     ]
-    return Group(table, *gates, *(_sample(sample) for sample in evaluation.samples))
+    trained = [Text(evaluation.trained, "dim")] if evaluation.trained else []
+    return Group(table, *trained, *gates, *(_sample(sample) for sample in evaluation.samples))
 
 
 def _share(measured: Measured) -> bool:

@@ -10,6 +10,7 @@ from tuneforge_specs.loader import LoadedSpec
 from tuneforge.build.commit import size_of
 from tuneforge.build.gates import METRICS, GateResult
 from tuneforge.build.result import BuildResult
+from tuneforge.evaluate.trained import deviation_text
 from tuneforge.step import Artifact
 
 SAMPLES = 2
@@ -63,6 +64,7 @@ class Evaluation:
     measured: tuple[Measured, ...]
     gates: tuple[GateResult, ...]
     samples: tuple[Sample, ...]
+    trained: str = ""  # how far a merge is from the model that was trained
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def _evaluation(
         measured,
         tuple(gate for gate in result.gates if gate.evaluation == name),
         _samples(artifact.path / "samples.parquet"),
+        deviation_text(read["trained"]) if "trained" in read else "",
     )
 
 

@@ -21,8 +21,12 @@ def job_of(
     base: BaseCommon,
     inputs: Mapping[str, Artifact],
     device: Device,
+    trained: Path | None = None,
 ) -> dict[str, Any]:
-    """Return all that the worker needs; raise where the held-out rows cannot be measured so."""
+    """Return all that the worker needs; raise where the held-out rows cannot be measured so.
+
+    ``trained`` is an adapter trained on NF4 that the model, a merge, is compared with.
+    """
     where = f"evaluate.{name}"
     rendering = json.loads((inputs["render"].path / "rendering.json").read_text())
     generates = any(metric != LOSS for metric in evaluation.metrics)
@@ -32,8 +36,13 @@ def job_of(
             f"{where}: the dataset {evaluation.dataset} holds nothing out",
             f"set datasets.{evaluation.dataset}.split.eval above 0",
         )
+    compared = {}
+    if trained is not None:
+        on_nf4 = describe(inputs["base"].path / "model", compute_dtype(base, device))
+        compared["trained"] = on_nf4 | {"adapter": str(trained), "quantize": "nf4"}
     return {
         "kind": "generate",
+        **compared,
         "device": device.kind,
         "models": models_of(inputs["model"], inputs["base"], base, device),
         "rows_file": str(inputs["render"].path / "eval.parquet"),

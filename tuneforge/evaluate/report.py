@@ -19,12 +19,18 @@ SIDES: Final = {"metrics": "", "base": "base_"}
 
 
 def write_report(
-    out: Path, produced: Path, rendered: Path, kept: Path, metrics: Sequence[Metric]
+    out: Path,
+    produced: Path,
+    rendered: Path,
+    kept: Path,
+    metrics: Sequence[Metric],
+    onto: str = "",
 ) -> dict[str, Any]:
     """Score the worker's outputs, write both files, and return the content of metrics.json.
 
     ``produced`` is the worker's folder, ``rendered`` the rendering's eval.parquet, ``kept`` the
-    dataset's kept.parquet. Where the model is the base itself, both sides say the same.
+    dataset's kept.parquet. Where the model is the base itself, both sides say the same. ``onto``
+    says which base weights a merge went onto that is compared with the model that was trained.
     """
     measured = json.loads((produced / "measured.json").read_text())
     models = {"metrics": "model" if "model" in measured else "base", "base": "base"}
@@ -48,10 +54,16 @@ def write_report(
         **values,
         "unstopped": {side: measured[model].get("unstopped", 0) for side, model in models.items()},
     }
+    if "trained" in measured:
+        report["trained"] = {"onto": onto} | _rounded(measured["trained"])
     pq.write_table(pa.table(columns), out / SAMPLES_FILE, compression="zstd")
     text = json.dumps(report, indent=1, sort_keys=True)
     (out / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
     return report
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in values.items()}
 
 
 def read_report(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Job "generate": what models say to held-out prompts, and their loss. Loads torch.
 
 ``job["models"]`` maps a name ("model", "base") to what is loaded; the models are measured one after
-the other in one process, as starting it costs more than a small model's answers. Writes
+the other in one process, as starting it costs more than a small model's answers. With
+``job["trained"]``, "model" is compared with that one as well. Writes
 ``outputs.parquet`` (record_id, then for each name its output and whether it stopped) and
 ``measured.json``; scoring the texts needs no torch and happens elsewhere.
 """
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer
 
+from tuneforge.worker.deviation import deviation, logits_of
 from tuneforge.worker.model import load_base
 from tuneforge.worker.run import WorkerRun
 from tuneforge.worker.train import prepare
@@ -65,7 +67,13 @@ def generate(job: dict[str, Any], run: WorkerRun) -> None:
             columns[f"{name}_output"] = tokenizer.decode_batch(answers.ids)
             columns[f"{name}_stopped"] = answers.stopped
             measured[name]["unstopped"] = answers.stopped.count(False)
+        if name == "model" and job.get("trained"):
+            merged = logits_of(model, held)
         del model
+    if job.get("trained"):
+        run.phase("measuring the model that was trained")
+        trained = logits_of(load(job["trained"], job["device"]), held)
+        measured["trained"] = deviation(merged, trained)
     pq.write_table(pa.table(columns), run.output / OUTPUTS, compression="zstd")
     (run.output / MEASURED).write_text(json.dumps(measured, indent=1, sort_keys=True))
     run.summary.update(rows=len(held.record_id), **{n: m for n, m in measured.items() if m})

@@ -101,3 +101,23 @@ def test_keys_change_the_score(folder: Path) -> None:
         (JsonValid(kind="json-valid", keys=("b",)),),
     )
     assert report["metrics"] == {"json-valid": 0.0}
+
+
+def test_a_merge_is_compared_with_the_model_that_was_trained(folder: Path) -> None:
+    from tuneforge.card.evaluation import evaluation_section
+    from tuneforge.cli.evaluate import told
+    from tuneforge.step import Artifact
+
+    produced(folder, "model", "base")
+    file = folder / "measured.json"
+    found = {"rows": 16, "tokens": 300, "mean": 0.0123456789, "max": 0.5, "top1": 0.99}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"trained": found}))
+    out = folder / "out"
+    out.mkdir()
+    places = (folder / "eval.parquet", folder / "kept.parquet")
+    write_report(out, folder, *places, METRICS, "original")
+    report = read_report(out)
+    assert report["trained"] == found | {"mean": 0.0123457, "onto": "original"}
+    text = "merge onto original weights moves logits by 0.0123 on average and 0.5 at most; 99.0% of"
+    assert text in told("e", report)
+    assert text in evaluation_section({"e": Artifact("evaluate.e", "k", "d", out, {})}, {})
