@@ -19,6 +19,7 @@ def plan_values(plan: MergePlan, threads: int) -> dict[str, Any]:
     return {
         "method": plan.spec.method,
         "onto": plan.onto.name,
+        "vocabulary": plan.alignment.summary() if plan.alignment is not None else {},
         "bytes_in": plan.bytes_in,
         "bytes_out": plan.bytes_out,
         "peak_memory": plan.peak_memory(threads),
@@ -62,6 +63,8 @@ def plan_lines(plan: MergePlan, threads: int) -> list[str]:
     for source in plan.sources:
         kind = "model" if source.model is not None else f"adapter, {len(source.pieces)} tensors"
         lines.append(f"  input   {source.label} ({kind}), weight {setting_text(source.weight)}")
+    if plan.alignment is not None:
+        lines.append(f"  tokens  {plan.alignment.text()}")
     width = max(len(tensor.name) for tensor in plan.tensors)
     for tensor in plan.tensors:
         shape = "x".join(map(str, tensor.entry.shape)) or "scalar"

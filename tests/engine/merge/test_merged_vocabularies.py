@@ -14,7 +14,8 @@ from tuneforge_specs.merge import Merge
 from tuneforge_specs.vocabulary import MergeTokenizer
 
 from tuneforge.merge.adapter import read_adapter
-from tuneforge.merge.execute import merge_into
+from tuneforge.merge.describe import plan_lines, plan_values
+from tuneforge.merge.execute import merge_into, plan_from
 from tuneforge.merge.lora import pieces_for
 from tuneforge.merge.mergekit.convert import spec_from
 from tuneforge.merge.model import open_model
@@ -258,6 +259,17 @@ def test_an_adapter_of_embeddings_cannot_be_aligned(zoo: Zoo) -> None:
     source = Source("a", pieces=pieces_for(base, read_adapter(adapter)))
     with pytest.raises(DataError, match=r"a: adapts lm_head\.weight"):
         align(base, [source], MergeTokenizer(source="base"))
+
+
+def test_the_plan_says_how_many_tokens_are_new(zoo: Zoo) -> None:
+    parsed = TypeAdapter(Merge).validate_python(
+        {"method": "linear", "tokenizer": "union", "inputs": [{"model": str(zoo.root / "chat")}]}
+    )
+    inputs = [input_folder(entry, Path(entry.model)) for entry in parsed.inputs]
+    plan = plan_from(zoo.root / "base", {}, "auto", parsed, inputs, 0)
+    rows = len(zoo.ids["base"]) + 3
+    assert f"  tokens  union: {rows} rows, 2 of tokens new to the base" in plan_lines(plan, 1)
+    assert plan_values(plan, 1)["vocabulary"]["new"]["<think>"] == "chat"
 
 
 def test_mergekits_keys() -> None:

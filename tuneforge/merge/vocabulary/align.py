@@ -65,6 +65,11 @@ class Alignment:
         chosen = next((m for m in self.models if m.folder == self.tokenizer), base)
         return changed | {key: chosen.config[key] for key in _SPECIAL if key in chosen.config}
 
+    def text(self) -> str:
+        """Say in one line what the vocabulary is."""
+        text = f"{self.source}: {self.rows:,} rows, {len(self.new):,} of tokens new to the base"
+        return f"{text}, {self.left_out:,} plain tokens left out" if self.left_out else text
+
     def summary(self) -> dict[str, Any]:
         """Describe the vocabulary for merge.json: ``new`` says where each new row is from."""
         return {
