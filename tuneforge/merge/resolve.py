@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from tuneforge_specs.errors import DataError
@@ -40,6 +40,11 @@ class InputFolder:
     training: Facts
 
 
+def _label(written: str, folder: Path) -> str:
+    """Return the last part of what the spec says: a hub model's folder is named by its commit."""
+    return PurePath(written).name or folder.name
+
+
 def input_folder(
     entry: TrainInput | MergedInput | ModelInput | AdapterInput, folder: Path
 ) -> InputFolder:
@@ -50,8 +55,10 @@ def input_folder(
         place = folder / ("adapter" if adapter else "model")
         return InputFolder(label, place, adapter, _training(folder) if adapter else {})
     if isinstance(entry, ModelInput):
-        return InputFolder(folder.name, folder, False, {})
-    return InputFolder(folder.name, folder, True, _training(folder) or _training(folder.parent))
+        return InputFolder(_label(entry.model, folder), folder, False, {})
+    return InputFolder(
+        _label(entry.adapter, folder), folder, True, _training(folder) or _training(folder.parent)
+    )
 
 
 def _training(folder: Path) -> Facts:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from tuneforge_specs.errors import DataError
-from tuneforge_specs.merge import Merge
+from tuneforge_specs.merge import AdapterInput, Merge, ModelInput
 from tuneforge_specs.vocabulary import MergeTokenizer
 
 from tuneforge.merge.adapter import read_adapter
@@ -270,6 +270,13 @@ def test_the_plan_says_how_many_tokens_are_new(zoo: Zoo) -> None:
     rows = len(zoo.ids["base"]) + 3
     assert f"  tokens  union: {rows} rows, 2 of tokens new to the base" in plan_lines(plan, 1)
     assert plan_values(plan, 1)["vocabulary"]["new"]["<think>"] == "chat"
+
+
+def test_a_hub_models_label_is_its_name_not_its_commit() -> None:
+    snapshot = Path("hub/snapshots/0123abc")
+    assert input_folder(ModelInput(model="acme/chat"), snapshot).label == "chat"
+    assert input_folder(AdapterInput(adapter="acme/lora"), snapshot).label == "lora"
+    assert input_folder(ModelInput(model="."), snapshot).label == "0123abc"
 
 
 def test_mergekits_keys() -> None:
