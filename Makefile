@@ -58,7 +58,7 @@ check: $(TEST)  ## ruff, mypy --strict, import-linter.
 	$(BIN)/lint-imports
 
 pytest: $(TEST)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not slow'
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not slow'
 
 test-slow: $(TEST)  ## The tests that take minutes each.
 	$(BIN)/python -m pytest -m slow

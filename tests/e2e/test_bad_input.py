@@ -17,8 +17,6 @@ from light_project import SPEC, TRAIN, LightProject, write_rows
 
 Break = Callable[[LightProject], None]
 
-pytestmark = pytest.mark.xdist_group("bad-input")
-
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> LightProject:

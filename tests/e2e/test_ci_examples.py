@@ -16,7 +16,7 @@ import pytest
 import yaml
 from light_project import SPEC, LightProject
 
-pytestmark = [pytest.mark.train, pytest.mark.xdist_group("ci-examples")]
+pytestmark = [pytest.mark.train]
 
 EVALUATED = (
     SPEC.replace("split =", "dedup = { near = { threshold = 0.95 } }\nsplit =")  # numba, too

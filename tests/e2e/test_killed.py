@@ -125,7 +125,6 @@ def same_end(project: LightProject, calm: LightProject) -> None:
 
 
 @pytest.mark.train
-@pytest.mark.xdist_group("killed-training")
 def test_training_interrupted_and_then_its_worker_killed(
     tmp_path: Path, calm: LightProject
 ) -> None:
@@ -164,7 +163,6 @@ def test_training_interrupted_and_then_its_worker_killed(
 
 
 @pytest.mark.train
-@pytest.mark.xdist_group("killed-training")
 def test_two_builds_at_once_share_the_work_and_a_lost_terminal_stops_neither(
     tmp_path: Path, calm: LightProject
 ) -> None:

@@ -88,7 +88,6 @@ def trains_beyond(step: int) -> Callable[[dict], bool]:
     )
 
 
-@pytest.mark.xdist_group("killed")
 def test_the_end_is_that_of_an_undisturbed_build(
     project: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 pytestmark = [
     pytest.mark.train,
-    pytest.mark.xdist_group("quickstart"),
     pytest.mark.timeout(2400),
 ]
 

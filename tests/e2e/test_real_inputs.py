@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.train, pytest.mark.xdist_group("real-inputs")]
+pytestmark = [pytest.mark.train]
 
 ARGS = "args = { max_steps = 2, micro_batch = 2, gradient_checkpointing = false }"
 Make = Callable[[str], Any]

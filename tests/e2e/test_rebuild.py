@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from light_project import SPEC, TRAIN, LightProject
 
-pytestmark = pytest.mark.xdist_group("rebuild")
-
 # Two datasets and two merges: half of it depends on no edit of the other half.
 BOTH = (
     SPEC.replace("min = 2", "min = 1")

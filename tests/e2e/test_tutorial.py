@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.train, pytest.mark.xdist_group("real-inputs"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.train, pytest.mark.timeout(1200)]
 
 BLOCK = re.compile(r"```(sh|toml)\n(.*?)```", re.DOTALL)
 
