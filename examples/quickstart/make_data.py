@@ -201,7 +201,8 @@ def corpus(rng: random.Random, seen: Seen) -> list[str]:
 
     The notes and the phrase book teach what words mean, the JSON documents the marks of JSON. Half
     of it stands in chat markers, as a frozen base cannot learn those later. No document turns a
-    ticket into JSON: that is left to fine-tuning.
+    ticket into JSON: that is left to fine-tuning. One kind of note has the words in quotes: a token
+    that the base never met ("duct" after "pro", without a blank) could not be said later either.
     """
     texts = []
     for ticket in distinct(rng, NOTED_ROWS, seen):

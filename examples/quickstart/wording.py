@@ -226,7 +226,7 @@ NOTES = (
     "Note: product {p}, intent {i}, urgency {u}, platform {f}.",
     "The product is {p}, the intent is {i}, the urgency is {u} and the platform is {f}.",
     "urgency: {u}, platform: {f}, product: {p}, intent: {i}",
-    "We filed it: intent {i} / product {p} / platform {f} / urgency {u}",
+    'We filed it: "intent" is "{i}", "product" is "{p}", "platform" is "{f}", "urgency" is "{u}"',
 )
 
 NOTE_SYSTEM = "Write notes on the ticket."
