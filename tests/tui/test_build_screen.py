@@ -3,12 +3,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 from tuneforge_tui.app import Cockpit
 from tuneforge_tui.widgets.log_tail import LogTail
 from tuneforge_tui.widgets.loss_pane import LossPane
 from tuneforge_tui.widgets.step_tree import StepTree
 
+from tuneforge.device import Device
 from tuneforge.runs import RunFolder
 from tuneforge.workspace import Workspace
 
@@ -120,3 +122,13 @@ def screen_text(app: Cockpit) -> str:
     """Return what the screen shows, line by line."""
     lines = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in lines)
+
+
+async def test_on_a_gpu_the_memory_is_what_the_driver_says_is_used(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = Device("cuda", "a GPU", memory_bytes=24 << 30, free_bytes=18 << 30)
+    monkeypatch.setattr("tuneforge_tui.screens.build.detect", lambda: gpu)
+    app = cockpit(spec)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: "VRAM 6.0 GiB of 24.0 GiB (25%)" in screen_text(app))

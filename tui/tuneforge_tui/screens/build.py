@@ -1,7 +1,8 @@
 """The Build screen: the step tree, live panes, and the keys that start and stop a build."""
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     import subprocess
 
 
+MOST_POINTS: Final = 3600
+
+
 class BuildScreen(Screen[None]):
     """Everything it shows comes from the logs; everything it does goes through processes."""
 
@@ -46,6 +50,7 @@ class BuildScreen(Screen[None]):
         self._started: subprocess.Popen[bytes] | None = None
         self._run_path: Path | None = None
         self._predicted = 0.0
+        self._vram: list[tuple[float, float]] = []
         self.build = BuildView()
         self.run_view: RunView | None = None
 
@@ -63,6 +68,8 @@ class BuildScreen(Screen[None]):
     def on_mount(self) -> None:
         self.action_replan()
         self.set_interval(1.0, self._watch_processes)
+        if self._device.kind == "cuda":
+            self.set_interval(1.0, self._watch_memory)
 
     @work(thread=True, exclusive=True, group="plan")
     def action_replan(self) -> None:
@@ -155,13 +162,21 @@ class BuildScreen(Screen[None]):
         self.query_one(RunLine).show(self.build, run)
         self.query_one(StepTree).show(self.build.steps.values())
         self.query_one(LossPane).show(run)
-        gpu = self._device.kind == "cuda"
+        self._show_memory()
+
+    def _show_memory(self) -> None:
+        """Show what the driver says is used of the GPU, or what the worker says it holds."""
+        gpu, run = self._device.kind == "cuda", self.run_view
+        points = self._vram if gpu else run.memory if run else []
         self.query_one(MemoryPane).show(
-            "VRAM" if gpu else "memory",
-            run.memory if run else [],
-            float(self._device.memory_bytes),
-            self._predicted,
+            "VRAM" if gpu else "memory", points, float(self._device.memory_bytes), self._predicted
         )
+
+    def _watch_memory(self) -> None:
+        device = detect()
+        self._vram.append((time.time(), float(device.memory_bytes - device.free_bytes)))
+        del self._vram[:-MOST_POINTS]
+        self._show_memory()
 
     def _watch_processes(self) -> None:
         if self.build.state == "running" and not launching.build_alive(self.build.pid):
