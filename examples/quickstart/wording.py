@@ -90,7 +90,11 @@ URGENCIES = {
 
 UNSEEN_URGENCIES = {
     "high": ("urgent, I can't wait", "asap! today please", "today please, asap"),
-    "normal": ("within the next few days is ok", "this week would be fine", "tomorrow is ok"),
+    "normal": (
+        "answer within the next few days",
+        "this week would be fine",
+        "tomorrow would be ok",
+    ),
     "low": ("really no rush at all", "not important, take your time"),
 }
 
