@@ -18,7 +18,7 @@ INTENTS = {
         "I want a refund for my {p}",
         "please refund the {p}",
         "I'd like my money back for the {p}",
-        "money back please, the {p} is not for me",
+        "can I get my money back, the {p} is not for me",
         "the {p} was a mistake, refund please",
         "you still owe me a refund on that {p}",
         "requesting a full refund of the {p} I bought",
