@@ -320,6 +320,14 @@ def main(folder: Path) -> None:
             preference_line(rng, ticket) for ticket in distinct(rng, PREFERENCE_ROWS, seen)
         ],
     }
+    read = corpus(rng, seen)
+    known = set().union(*map(word_runs, read))
+    # a phrase of the book may be as long as the overlap that counts
+    lines["heldout.jsonl"] = [
+        line
+        for ticket, line in zip(heldout, lines["heldout.jsonl"], strict=True)
+        if not word_runs(ticket.text) & known
+    ]
     texts = {name: "\n".join(items) + "\n" for name, items in lines.items()}
     texts["old-desk.csv"] = csv_text(table)
     texts["partner.json"] = alpaca_text(alpaca)
@@ -329,7 +337,7 @@ def main(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
-    lines_of_corpus = [json.dumps({"text": text}, ensure_ascii=False) for text in corpus(rng, seen)]
+    lines_of_corpus = [json.dumps({"text": text}, ensure_ascii=False) for text in read]
     with (
         (folder / "corpus.jsonl.gz").open("wb") as raw,
         gzip.GzipFile("", "wb", 9, raw, mtime=0) as out,
