@@ -1,5 +1,6 @@
 """The summary on a terminal: the funnel, before and after, times, where things are."""
 
+from collections.abc import Iterator
 from typing import TextIO
 
 from rich.console import Console as RichConsole
@@ -28,7 +29,9 @@ def show(summary: Summary, stream: TextIO) -> None:
         _section(console, title, _evaluation(evaluation))
     if summary.steps:
         _section(console, "Time", _times(summary))
-    _section(console, "Where", _places(summary))
+    console.print("\n[bold]Where[/]")
+    for line in _places(summary):
+        console.print(line, soft_wrap=True)
     if summary.warnings:
         lines = [Text(f"{step}: {text}", "yellow") for step, text in summary.warnings]
         _section(console, "Warnings", Group(*lines))
@@ -53,7 +56,7 @@ def _headline(summary: Summary) -> str:
 
 def _section(console: RichConsole, title: str, body: Table | Group) -> None:
     console.print(f"\n[bold]{escape(title)}[/]")
-    console.print(Padding(body, (0, 0, 0, 2)))
+    console.print(Padding(body, (0, 0, 0, 2), expand=False))
 
 
 def _funnel(stages: tuple[Stage, ...]) -> Table:
@@ -132,12 +135,9 @@ def _times(summary: Summary) -> Table:
     return table
 
 
-def _places(summary: Summary) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(overflow="fold")
+def _places(summary: Summary) -> Iterator[Text]:
+    """Give a line for each place, never broken: a path in two pieces cannot be copied."""
+    widest = max(len(place.what) for place in summary.places)
     for place in summary.places:
         shown = size(place.bytes) if place.bytes else ""
-        table.add_row(place.what, shown, Text(str(place.path), "cyan"))
-    return table
+        yield Text.assemble(f"  {place.what:<{widest}}  {shown:>7}  ", (str(place.path), "cyan"))

@@ -1,6 +1,8 @@
 """The summary at the end: from artifacts to a value, and to text."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,6 +40,15 @@ def test_it_tells_funnel_before_and_after_times_and_places(project) -> None:
     for part in ("records read", "length", "-2", "45.0 %", "90.0 %", "exports/x", "8 steps ran"):
         assert part in text, part
     assert "everything of fake is built" in text
+
+
+def test_a_place_stays_on_one_line_however_deep_the_workspace(project) -> None:
+    told = summary(project)
+    deep = Path("/a-folder-with-a-long-name" * 8)
+    places = tuple(replace(place, path=deep / place.path.name) for place in told.places)
+    lines = text_of(replace(told, places=places)).splitlines()
+    for place in places:
+        assert any(line.endswith(str(place.path)) for line in lines), place
 
 
 def test_a_failed_gate_is_told_with_what_is_not_built(project) -> None:
