@@ -11,6 +11,8 @@ from typing import Any, TextIO
 from tuneforge_datastore.sql import Answer
 
 CELL = 60
+# A spreadsheet runs a cell that begins so (OWASP, "CSV injection").
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_table(answer: Answer, out: TextIO) -> None:
@@ -53,11 +55,33 @@ def printable(text: str) -> str:
 
 
 def write_csv(answer: Answer, out: TextIO) -> None:
-    """Write CSV (RFC 4180) with a header; lists and structures as JSON, null as nothing."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(answer.columns)
+    """Write CSV with a header; lists and structures as JSON, null as nothing.
+
+    It is RFC 4180's but for rows, which end with a line feed. A text that a spreadsheet would run
+    as a formula gets an apostrophe before it.
+    """
+    writer = csv.writer(_LineFeeds(out), lineterminator="\r\n")
+    writer.writerow([unformulated(column) for column in answer.columns])
     for row in answer.rows:
-        writer.writerow([_plain(value) for value in row])
+        writer.writerow([unformulated(_plain(value)) for value in row])
+
+
+class _LineFeeds:
+    """Ends rows as other programs of a pipe want them.
+
+    Told to end rows with a bare line feed, the writer would leave carriage returns unquoted.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+
+    def write(self, row: str) -> None:
+        self.out.write(row.removesuffix("\r\n") + "\n")
+
+
+def unformulated(cell: Any) -> Any:
+    """Give a cell of a CSV file so that no spreadsheet runs it; numbers stay what they are."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tuneforge_datastore.answers import unformulated
 from tuneforge_datastore.columns import BATCH_ROWS, parquet_writer
 
 Form = Literal["parquet", "jsonl", "csv"]
@@ -45,8 +46,6 @@ _FLAT = {
     "unpaired": ["system", "prompt", "completion", "label", "tools"],
     "text": ["text"],
 }
-# A spreadsheet runs a cell that begins so (OWASP, "CSV injection").
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def guarded(cell: Any) -> Any:
         cell = "\n".join(turn["content"] or turn["tool_calls"] for turn in cell)
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    return unformulated(cell)
 
 
 _WRITERS: dict[Form, Callable[[Path, pa.Schema], AbstractContextManager[_Writer]]] = {

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tuneforge_datastore.snapshot import FORMULA, Form, guarded, write_snapshot
+from tuneforge_datastore.answers import FORMULA
+from tuneforge_datastore.snapshot import Form, guarded, write_snapshot
 
 CALL = {"id": "c1", "function": {"name": "f", "arguments": {"a": 1}}}
 ROWS: dict[str, list[dict[str, Any]]] = {
