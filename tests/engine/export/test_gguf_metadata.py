@@ -9,7 +9,7 @@ from tuneforge_specs.errors import DataError, UsageError
 
 from tuneforge.export.gguf.architectures import ARCHITECTURES, architecture_of
 from tuneforge.export.gguf.check import check
-from tuneforge.export.verify.vocabulary import read_metadata
+from tuneforge.worker.gguf_model import read_metadata
 
 GOLDEN = Path(__file__).parent / "golden" / "llama-metadata.json"
 

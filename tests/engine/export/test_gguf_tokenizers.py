@@ -14,7 +14,8 @@ from tuneforge.export.gguf.vocabulary import vocabulary_of
 from tuneforge.export.model_folder import ModelFolder
 from tuneforge.export.verify.probes import TEXTS, texts_for
 from tuneforge.export.verify.replay import Replay
-from tuneforge.export.verify.vocabulary import excused, read_metadata
+from tuneforge.export.verify.vocabulary import excused
+from tuneforge.worker.gguf_model import read_metadata
 
 SPLITS = {
     "llama-bpe": pretokenizers.LLAMA3,

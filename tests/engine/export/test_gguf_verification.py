@@ -133,7 +133,7 @@ def test_swapped_tokens_and_merges_fail(tiny, write_gguf_file):
 def test_trained_terminator_becomes_the_end(tiny, write_gguf_file):
     folder = tiny.write(tokenizer_config={"eos_token": "<|endoftext|>"}, eos_token_id=0)
     file = write_gguf_file(folder, terminators=(2,))
-    from tuneforge.export.verify.vocabulary import read_metadata
+    from tuneforge.worker.gguf_model import read_metadata
 
     assert read_metadata(file)["tokenizer.ggml.eos_token_id"] == 2
     assert failed(verify(folder, file, (2,))) == set()

@@ -8,6 +8,7 @@ from typing import Any
 from tuneforge.export.gguf.architectures import architecture_of
 from tuneforge.export.gguf.config import Config
 from tuneforge.export.model_folder import ModelFolder
+from tuneforge.export.verify.gguf_file import GgufFile
 from tuneforge.export.verify.probes import texts_for
 from tuneforge.export.verify.reader import judge, judge_ids
 from tuneforge.export.verify.report import Report
@@ -17,7 +18,6 @@ from tuneforge.export.verify.vocabulary import (
     check_ids,
     check_vocabulary,
     excused,
-    read_metadata,
 )
 from tuneforge.weights import Weights
 
@@ -56,8 +56,9 @@ def verify_gguf(subject: Subject, probe: Probe | str, dtype: str = "float32") ->
     texts = _probe_texts(subject.folder, report)
     metadata: dict[str, Metadata] = {}
     for path in subject.files.values():
-        keys = metadata[path.name] = read_metadata(path)
-        check_tensors(path, Config(subject.folder.config), subject.weights, report)
+        with GgufFile(path) as file:
+            keys = metadata[path.name] = file.metadata
+            check_tensors(file, Config(subject.folder.config), subject.weights, report)
         check_vocabulary(path.name, keys, subject.folder, subject.terminators, report)
         check_ids(path.name, keys, texts, report)
     if isinstance(probe, str):

@@ -8,8 +8,9 @@ import numpy as np
 
 from tuneforge.export.gguf.config import Config
 from tuneforge.export.gguf.lora import Pair
+from tuneforge.export.verify.gguf_file import READER, GgufFile
 from tuneforge.export.verify.report import Report
-from tuneforge.export.verify.tensors import READER, undo_for
+from tuneforge.export.verify.tensors import undo_for
 from tuneforge.weights import Weights
 
 TOLERANCE = 1e-5  # of a delta's largest element: float32 products in another order
@@ -19,12 +20,10 @@ def check_lora(
     path: Path, base: Mapping[str, Any], pairs: Sequence[Pair], weights: Weights, report: Report
 ) -> None:
     """Check every module's delta as llama.cpp computes it: alpha / rank * B @ A."""
-    from gguf import GGUFReader
-
-    reader = GGUFReader(path)
-    architecture = reader.fields["general.architecture"].contents()
-    alpha = float(reader.fields["adapter.lora.alpha"].contents())
-    stored = {tensor.name: tensor.data for tensor in reader.tensors}
+    with GgufFile(path) as file:
+        architecture = file.metadata["general.architecture"]
+        alpha = float(file.metadata["adapter.lora.alpha"])
+        stored = {name: file.rows(name, 0, t.shape[0]) for name, t in file.tensors.items()}
     wrong, worst = [], 0.0
     for pair in pairs:
         down = stored.pop(f"{pair.name}.weight.lora_a")

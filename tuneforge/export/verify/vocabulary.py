@@ -1,26 +1,18 @@
 """The tokenizer inside a GGUF file, read back and compared with the source's."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tuneforge.export.gguf.special import KNOWN_END_TEXTS, adds_bos, strips_after
 from tuneforge.export.gguf.vocabulary import CONTROL, UNUSED
 from tuneforge.export.model_folder import ModelFolder
+from tuneforge.export.verify.gguf_file import READER
 from tuneforge.export.verify.probes import decomposed
 from tuneforge.export.verify.replay import Replay
 from tuneforge.export.verify.report import Report
 
-READER = "gguf.GGUFReader"
 REPLAY = "llama.cpp's tokenizer, replayed"
 Metadata = dict[str, Any]
-
-
-def read_metadata(path: Path) -> Metadata:
-    """Return every key of a GGUF file as plain Python values."""
-    from gguf import GGUFReader
-
-    return {key: field.contents() for key, field in GGUFReader(path).fields.items()}
 
 
 def check_vocabulary(
