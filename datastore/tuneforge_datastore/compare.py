@@ -24,20 +24,27 @@ class Difference:
 
 
 def diff(a: Path, b: Path, limit: int = 10) -> Difference:
-    """Compare the kept records of two dataset folders; equal content counts as the same record."""
+    """Compare the kept records of two dataset folders; equal content counts as the same record.
+
+    Where a folder holds a content several times, its first is the other's first, and so on.
+    """
     with duckdb.connect(":memory:") as connection:
         for name, folder in (("a", a), ("b", b)):
-            for what in ("kept", "ledger"):
-                file = quoting.path(folder / f"{what}.parquet")
-                connection.execute(
-                    f"CREATE VIEW {name}_{what} AS SELECT * FROM read_parquet({file})"
-                )
+            files = [quoting.path(folder / f"{what}.parquet") for what in ("kept", "ledger")]
+            connection.execute(
+                f"CREATE VIEW {name}_kept AS SELECT *, row_number() OVER "
+                "(PARTITION BY content_hash ORDER BY source, file, line, id) AS nth "
+                f"FROM read_parquet({files[0]})"
+            )
+            connection.execute(
+                f"CREATE VIEW {name}_ledger AS SELECT * FROM read_parquet({files[1]})"
+            )
         counts = ask(
             connection,
             "SELECT count(*) FILTER (x.id IS NOT NULL AND y.id IS NOT NULL), "
             "count(*) FILTER (y.id IS NULL), count(*) FILTER (x.id IS NULL), "
             "count(*) FILTER (x.split <> y.split) "
-            "FROM a_kept x FULL JOIN b_kept y USING (content_hash)",
+            "FROM a_kept x FULL JOIN b_kept y USING (content_hash, nth)",
         ).rows[0]
         both, only_a, only_b, moved = counts
         return Difference(
@@ -54,9 +61,9 @@ def diff(a: Path, b: Path, limit: int = 10) -> Difference:
 def _alone(connection: duckdb.DuckDBPyConnection, here: str, there: str, limit: int) -> Answer:
     return ask(
         connection,
-        f"SELECT k.id, k.prompt, k.completion, l.rule, l.reason FROM {here}_kept k "
+        "SELECT k.id, k.prompt, k.completion, l.rule, l.reason "
+        f"FROM (FROM {here}_kept ANTI JOIN {there}_kept USING (content_hash, nth)) k "
         f"LEFT JOIN {there}_ledger l USING (id) "
-        f"WHERE k.content_hash NOT IN (SELECT content_hash FROM {there}_kept) "
         f"ORDER BY k.source, k.file, k.line LIMIT {limit}",
     )
 
@@ -70,15 +77,19 @@ ON x.stage = y.stage AND x.rule = y.rule ORDER BY abs(change) DESC, stage"""
 
 
 def explain(connection: duckdb.DuckDBPyConnection, record: str) -> dict[str, list[dict[str, Any]]]:
-    """Gather what a store knows of one record: its row, its verdicts, its witnesses, its tokens."""
+    """Gather what a store knows of one record: row, verdicts, duplicates, witnesses, tokens."""
     questions = {
         "record": "SELECT id, source, file, line, kind, prompt, completion, meta "
         "FROM records WHERE id = ?",
         "verdicts": "SELECT dataset, verdict, stage, rule, reason, score, witness, evidence "
         "FROM ledger WHERE id = ?",
         "changes": "SELECT dataset, field, rule, before, after FROM changes WHERE id = ?",
+        "duplicates": "SELECT dataset, cluster, id, verdict, rule, score, file, line, prompt, "
+        "completion FROM duplicates WHERE (dataset, cluster) IN "
+        "(SELECT dataset, cluster FROM duplicates WHERE id = ?) ORDER BY ALL",
         "witnesses": "SELECT id, file, line, prompt, completion FROM records WHERE id IN "
-        "(SELECT witness FROM ledger WHERE id = ? AND witness <> '')",
+        "(SELECT witness FROM ledger WHERE id = ? AND witness <> '' "
+        "AND rule NOT IN ('exact-duplicate', 'near-duplicate'))",
         "renderings": "SELECT dataset, split, verdict, reason, n_tokens, n_supervised "
         "FROM renderings WHERE record_id = ?",
     }
@@ -87,3 +98,21 @@ def explain(connection: duckdb.DuckDBPyConnection, record: str) -> dict[str, lis
         answer = ask(connection, question, [record])
         found[name] = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     return found
+
+
+def clusters(
+    connection: duckdb.DuckDBPyConnection, dataset: str, *, record: str = "", limit: int = 10
+) -> Answer:
+    """Give the members of a dataset's clusters of duplicates, the largest ``limit`` (0: all).
+
+    With ``record`` the one cluster that it is in. The record that is kept comes first.
+    """
+    return ask(
+        connection,
+        "SELECT cluster, size, id, verdict, rule, score, prompt, completion FROM "
+        "(SELECT *, dense_rank() OVER (ORDER BY size DESC, cluster) AS place FROM duplicates "
+        "WHERE dataset = $1 AND ($2 = '' OR cluster IN "
+        "(SELECT cluster FROM duplicates WHERE dataset = $1 AND id = $2))) "
+        "WHERE $3 = 0 OR place <= $3 ORDER BY place, rule <> '', score DESC, id",
+        [dataset, record, limit],
+    )

@@ -12,6 +12,7 @@ from tuneforge_specs.errors import DataError, EnvironmentMissing, UsageError
 
 from tuneforge_datastore.holder import locked, writer_of
 from tuneforge_datastore.ingest.query import first_line
+from tuneforge_datastore.moved import catalog_if_moved, in_memory, made_anew
 from tuneforge_datastore.store import STORE
 
 WAIT_SECONDS = 5.0
@@ -39,18 +40,34 @@ class Answer:
 def open_store(workspace: Path, wait: float = WAIT_SECONDS) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the store of ``workspace`` read-only, waiting ``wait`` seconds for a writer to leave.
 
+    The store of a workspace that was moved is made anew first.
+
     Raises:
         DataError: there is no store yet.
         EnvironmentMissing: it is locked, or is no DuckDB file.
     """
-    store = workspace / STORE
+    connection = _connect(workspace / STORE, wait)
+    catalog = catalog_if_moved(connection, workspace)
+    if catalog is not None:
+        connection.close()
+        if made_anew(workspace, catalog):
+            connection = _connect(workspace / STORE, wait)
+        else:
+            connection = in_memory(workspace, catalog)
+    try:
+        connection.execute("SET autoinstall_known_extensions = false")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _connect(store: Path, wait: float) -> duckdb.DuckDBPyConnection:
     until = time.monotonic() + wait
     while True:
         if not store.is_file():
             raise DataError(f"{store}: no store here yet", "build first: tuneforge build SPEC")
         try:
-            connection = duckdb.connect(store, read_only=True)
-            break
+            return duckdb.connect(store, read_only=True)
         except duckdb.IOException as error:
             if "lock" not in str(error).lower():
                 raise EnvironmentMissing(
@@ -59,11 +76,6 @@ def open_store(workspace: Path, wait: float = WAIT_SECONDS) -> Iterator[duckdb.D
             if time.monotonic() >= until:
                 raise locked(store, writer_of(store)) from None
             time.sleep(_PAUSE)
-    try:
-        connection.execute("SET autoinstall_known_extensions = false")
-        yield connection
-    finally:
-        connection.close()
 
 
 def ask(

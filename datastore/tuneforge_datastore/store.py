@@ -15,7 +15,7 @@ import duckdb
 import pyarrow.parquet as pq
 from tuneforge_specs.errors import EnvironmentMissing
 
-from tuneforge_datastore import ledger, surface
+from tuneforge_datastore import ledger, quoting, surface
 from tuneforge_datastore.cleaning import stage
 from tuneforge_datastore.holder import wait_for_writer
 
@@ -96,8 +96,7 @@ def _replace(workspace: Path, catalog: Catalog) -> None:
     try:
         with duckdb.connect(draft) as connection:
             connection.execute("BEGIN")
-            for statement, values in _statements(workspace.absolute(), catalog):
-                connection.execute(statement, values)
+            fill(connection, workspace, catalog)
             connection.execute("COMMIT")
             # Closing does this too, but says nothing when the disk is full, and leaves it all in
             # the log, which does not move with the file.
@@ -113,6 +112,12 @@ def _replace(workspace: Path, catalog: Catalog) -> None:
     draft.replace(store)
 
 
+def fill(connection: duckdb.DuckDBPyConnection, workspace: Path, catalog: Catalog) -> None:
+    """Make the tables and views of ``catalog`` in an empty database."""
+    for statement, values in _statements(workspace.absolute(), catalog):
+        connection.execute(statement, values)
+
+
 def _remove_drafts(workspace: Path) -> None:
     """Delete what a failed or killed publish left; the lock is held, so no draft is in use."""
     for stale in (workspace / "tmp").glob("store-*.duckdb*"):
@@ -121,6 +126,8 @@ def _remove_drafts(workspace: Path) -> None:
 
 def _statements(workspace: Path, catalog: Catalog) -> Iterator[tuple[str, list[object]]]:
     yield _ARTIFACTS, []
+    # Where the views' paths hold; a reader that finds the store elsewhere has it made anew.
+    yield f"COMMENT ON TABLE artifacts IS {quoting.literal(str(workspace))}", []
     for entry in catalog.artifacts:
         yield (
             f"INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, {_TIME}, ?)",
@@ -134,6 +141,7 @@ def _statements(workspace: Path, catalog: Catalog) -> Iterator[tuple[str, list[o
     yield surface.records_view(sources.values()), []
     yield surface.of_datasets("ledger", "ledger.parquet", datasets, ledger.SCHEMA), []
     yield surface.of_datasets("changes", "changes.parquet", datasets, stage.CHANGES), []
+    yield surface.DUPLICATES, []
     rendered = _absolute(catalog.folders("render"))
     verdicts = surface.of_datasets("renderings", "verdicts.parquet", rendered, surface.RENDERINGS)
     yield verdicts, []
@@ -144,6 +152,7 @@ def _statements(workspace: Path, catalog: Catalog) -> Iterator[tuple[str, list[o
     for dataset, folder in datasets.items():
         for statement in surface.dataset_views(titles[dataset], folder, sources.values()):
             yield statement, []
+        yield surface.duplicates_of(titles[dataset], dataset), []
 
 
 def _absolute(folders: Mapping[str, Path]) -> dict[str, Path]:
@@ -167,7 +176,7 @@ def view_titles(datasets: tuple[str, ...]) -> dict[str, str]:
 
 
 def _names(title: str) -> set[str]:
-    return {f"{title}{end}".lower() for end in ("", "_dropped", "_changes", "_funnel")}
+    return {f"{title}{end}".lower() for end in surface.ENDINGS}
 
 
 def _dataset_table(catalog: Catalog) -> Iterator[tuple[str, list[object]]]:

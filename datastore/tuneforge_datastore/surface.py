@@ -24,9 +24,10 @@ RENDERINGS = pa.schema(
     ]
 )
 STABLE = (
-    *("records", "ledger", "changes", "datasets", "renderings", "runs", "metrics", "artifacts"),
-    "events",
+    *("records", "ledger", "changes", "duplicates", "datasets", "renderings", "runs", "metrics"),
+    *("artifacts", "events"),
 )
+ENDINGS = ("", "_dropped", "_changes", "_duplicates", "_funnel")
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN"}
 _TURNS = (
     'STRUCT("role" VARCHAR, "content" VARCHAR, "tool_calls" VARCHAR, "tool_call_id" VARCHAR, '
@@ -83,6 +84,26 @@ def dataset_views(title: str, folder: Path, mixed: Iterable[Path]) -> Iterator[s
     yield view(f"{title}_changes", f"SELECT * FROM read_parquet({quoting.path(changes)})")
     steps = json.loads((folder / "funnel.json").read_text())
     yield view(f"{title}_funnel", funnel_query(steps))
+
+
+# A near duplicate's witness was kept when it was found; an exact one's may be a near duplicate.
+DUPLICATES = """CREATE VIEW duplicates AS
+WITH found AS (SELECT dataset, id, rule, score, witness FROM ledger
+  WHERE rule IN ('exact-duplicate', 'near-duplicate')),
+rooted AS (SELECT f.*, coalesce(again.witness, f.witness) AS cluster
+  FROM found f LEFT JOIN found again ON again.dataset = f.dataset AND again.id = f.witness),
+members AS (SELECT dataset, cluster, id, rule, score, witness FROM rooted
+  UNION ALL SELECT DISTINCT dataset, cluster, cluster, '', NULL, '' FROM rooted)
+SELECT m.dataset, m.cluster, count(*) OVER (PARTITION BY m.dataset, m.cluster) AS size, m.id,
+  l.verdict, m.rule, m.score, m.witness, r.source, r.file, r.line, r.prompt, r.completion
+FROM members m JOIN ledger l ON l.dataset = m.dataset AND l.id = m.id
+LEFT JOIN records r ON r.id = m.id"""
+
+
+def duplicates_of(title: str, dataset: str) -> str:
+    """One dataset's share of ``duplicates``."""
+    mine = f"dataset = {quoting.literal(dataset)}"
+    return view(f"{title}_duplicates", f"SELECT * EXCLUDE (dataset) FROM duplicates WHERE {mine}")
 
 
 def funnel_query(steps: list[dict[str, Any]]) -> str:

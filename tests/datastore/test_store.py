@@ -21,6 +21,8 @@ COLUMNS = {
     "prompt completion content_hash",
     "ledger": "dataset id source verdict stage rule reason score witness evidence",
     "changes": "dataset id source field rule before after",
+    "duplicates": "dataset cluster size id verdict rule score witness source file line prompt "
+    "completion",
     "datasets": "name kind records kept dropped train eval key digest path created",
     "renderings": "dataset record_id split verdict reason n_tokens n_supervised",
     "runs": "step key state kind backend device started last_event seconds steps_done steps loss "
@@ -57,13 +59,21 @@ def test_the_surface_is_the_same_with_data_in_it(filled: Path) -> None:
     assert {view: column_names(filled, view) for view in COLUMNS} == COLUMNS
     counts = {
         view: sql.query(filled, f"SELECT count(*) FROM {view}").rows[0][0]
-        for view in ("records", "ledger", "instruct", "instruct_dropped", "instruct_funnel")
+        for view in (
+            "records",
+            "ledger",
+            "instruct",
+            "instruct_dropped",
+            "instruct_duplicates",
+            "instruct_funnel",
+        )
     }
     assert counts == {
         "records": 10,
         "ledger": 10,
         "instruct": 8,
         "instruct_dropped": 2,
+        "instruct_duplicates": 2,
         "instruct_funnel": 3,
     }
     (row,) = sql.query(filled, "SELECT records, kept, dropped, train + eval FROM datasets").rows

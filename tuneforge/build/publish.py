@@ -11,7 +11,9 @@ from tuneforge.workspace import Workspace
 def publish(workspace: Workspace, artifacts: Mapping[str, Artifact]) -> None:
     """Publish the current artifacts in one short transaction, unless the store has them already."""
     stamp = workspace.root / "published"
-    digest = value_digest({step: [a.key, a.digest] for step, a in artifacts.items()})
+    held = {step: [a.key, a.digest] for step, a in artifacts.items()}
+    # The store's views hold whole paths: a workspace that was moved is published again.
+    digest = value_digest({"at": str(workspace.root), "artifacts": held})
     store = workspace.root / "store.duckdb"
     if store.exists() and _read(stamp) == digest:
         return

@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Look at data: ingest, preview, lint, funnel, diff, export, explain.",
+    help="Look at data: ingest, preview, lint, funnel, duplicates, diff, export, explain.",
 )
 
 
@@ -118,6 +118,38 @@ def funnel(dataset: DatasetName, workspace: StorePath = WORKSPACE, json: AsJson 
         lost = f"-{step['dropped']:,}" if step["dropped"] else ""
         lost = f"~{step['changed']:,}" if step.get("changed") else lost
         sys.stdout.write(f"{label:<{width}}  {lost:>9}  {step['out']:>9,}  {bar}\n")
+
+
+@app.command()
+def duplicates(
+    dataset: DatasetName,
+    record: Annotated[
+        str, typer.Option("--of", metavar="RECORD", help="Only the cluster this record is in.")
+    ] = "",
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="Clusters shown, the largest first; 0: all.")
+    ] = 10,
+    workspace: StorePath = WORKSPACE,
+    json: AsJson = False,
+) -> None:
+    """Show the clusters of duplicates: the record that is kept, and what repeats it."""
+    from tuneforge_datastore.answers import write_json, write_table
+    from tuneforge_datastore.compare import clusters
+    from tuneforge_datastore.sql import open_store
+
+    from tuneforge.cli.artifacts import current
+
+    current(workspace, "dataset", dataset)
+    with open_store(workspace) as connection:
+        found = clusters(connection, dataset, record=record, limit=limit)
+    if json:
+        write_json(found, sys.stdout)
+    elif found.rows:
+        write_table(found, sys.stdout)
+    else:
+        sys.stdout.write(
+            f"{record} is in no cluster of {dataset}\n" if record else "no duplicates\n"
+        )
 
 
 @app.command()

@@ -181,6 +181,31 @@ def test_diff(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, "the keys are abc123" in err) == (2, True)
 
 
+def test_duplicates(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "data", "duplicates", "mine")
+    assert code == 0
+    assert [line.split()[:4] for line in out.splitlines()[2:]] == [
+        ["src:0", "2", "src:0", "kept"],
+        ["src:0", "2", "src:1", "dropped"],
+    ]
+    _, out, _ = run(capsys, "data", "duplicates", "mine", "--of", "src:1", "--json")
+    assert [row["id"] for row in json.loads(out)] == ["src:0", "src:1"]
+    _, out, _ = run(capsys, "data", "duplicates", "mine", "--of", "src:2")
+    assert "src:2 is in no cluster" in out
+    code, _, err = run(capsys, "data", "duplicates", "min")
+    assert (code, "it has loose, mine" in err) == (2, True)
+
+
+def test_a_moved_project_reads_on(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = workspace.parent.with_name("moved project")
+    workspace.parent.rename(new)
+    place = ("--workspace", str(new / ".tuneforge"))
+    code, out, err = run(capsys, "sql", "SELECT count(*) AS n FROM records", *place)
+    assert (code, out.split()[-1], err) == (0, "4", "")
+    code, out, _ = run(capsys, "data", "funnel", "mine", *place)
+    assert (code, "exact-duplicate" in out) == (0, True)
+
+
 def test_explain(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "data", "explain", "src:1")
     assert code == 0
