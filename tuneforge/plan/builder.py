@@ -7,6 +7,7 @@ from pathlib import Path
 from tuneforge_specs.loader import LoadedSpec
 
 from tuneforge.export.plan_check import check_exports
+from tuneforge.plan.data_check import check_data
 from tuneforge.plan.definition import Plan, PlannedStep, Status
 from tuneforge.plan.externals import gather
 from tuneforge.plan.graph import Graph, closure
@@ -58,6 +59,7 @@ def make_plan(loaded: LoadedSpec, workspace: Workspace, wanted: Wanted = EVERYTH
             known[step.id] = verdict.artifact
         planned.append(verdict)
     workspace.digests.save()
+    check_data(loaded.spec, (p.step for p in planned if p.status != "cached"))
     exports = (p.step.name for p in planned if p.step.kind == "export" and p.status != "cached")
     check_exports(loaded.spec, loaded.directory, exports)
     return Plan(loaded.spec.build.name, loaded.path, workspace.root, tuple(planned))
