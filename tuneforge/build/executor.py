@@ -82,6 +82,7 @@ class Executor:
     def _fail(self, step: str, error: TuneforgeError) -> None:
         if isinstance(error, Interrupted):
             raise error
+        self._result.failed[step] = error.message
         self._log.emit(
             "step_failed",
             step=step,

@@ -34,6 +34,7 @@ class BuildResult:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     ran: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     gates: list[GateResult] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0

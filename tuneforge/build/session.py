@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 
 from tuneforge_specs.errors import GateFailed, Interrupted, TuneforgeError
 from tuneforge_specs.loader import LoadedSpec
@@ -30,11 +31,13 @@ def build(
     workspace: Workspace,
     console: Console,
     options: BuildOptions,
+    begun: Callable[[BuildResult], None] = lambda _result: None,
 ) -> BuildResult:
     """Bring every wanted artifact up to date.
 
     A gate that fails leaves its error in the result, after everything that does not depend on it
-    is done. Raises NotFrozen before anything runs, Interrupted on Ctrl-C, and what a step raised.
+    is done. Raises NotFrozen before anything runs, Interrupted on Ctrl-C, and what a step raised;
+    ``begun`` is given the result before the first step, so that a caller has it then, too.
     """
     started = time.monotonic()
     workspace.create()
@@ -47,6 +50,7 @@ def build(
     identity = build_id()
     folder = workspace.root / "builds" / identity
     result = BuildResult(identity, plan, folder)
+    begun(result)
     with EventLog(folder, console) as log, handled(log):
         log.emit(
             "build_started",

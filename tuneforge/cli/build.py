@@ -15,13 +15,11 @@ from tuneforge.cli.options import (
     SpecPath,
     WorkspacePath,
     open_spec,
-    write_file,
 )
 
 if TYPE_CHECKING:
-    from tuneforge_specs.loader import LoadedSpec
-
     from tuneforge.build.result import BuildResult
+    from tuneforge.cli.summary_file import SummaryFile
 
 
 def build(
@@ -44,7 +42,9 @@ def build(
     json: AsJson = False,
     summary: Annotated[
         Path | None,
-        typer.Option("--summary", metavar="FILE", help="Write the summary as Markdown."),
+        typer.Option(
+            "--summary", metavar="FILE", help="Write the summary as Markdown, however it ends."
+        ),
     ] = None,
 ) -> None:
     """Bring everything the spec declares up to date.
@@ -54,43 +54,36 @@ def build(
     from tuneforge.build.result import BuildOptions
     from tuneforge.build.session import build as run_build
     from tuneforge.build.stdin import spool
+    from tuneforge.cli.summary_file import SummaryFile
     from tuneforge.console.choose import choose
 
-    loaded, place = open_spec(spec, sets, workspace, smoke=smoke)
-    spool(loaded.spec, place)
-    options = BuildOptions(
-        targets=tuple(only or ()),
-        force=tuple(force or ()),
-        frozen=frozen,
-        smoke=smoke,
-        keep_going=keep_going,
-        enforce_gates=not smoke,
-        write_lock=not sets and not smoke,
-    )
-    console = choose(json=json)
-    try:
-        result = run_build(loaded, place, console, options)
-    finally:
-        console.close()
-    if summary is not None or (result.error and not json) or (result.ran and not json):
-        _tell(loaded, result, summary, quiet=json, smoke=smoke)
-    elif not json:
+    with SummaryFile(summary, spec, smoke=smoke) as file:
+        file.loaded, place = open_spec(spec, sets, workspace, smoke=smoke)
+        spool(file.loaded.spec, place)
+        options = BuildOptions(
+            targets=tuple(only or ()),
+            force=tuple(force or ()),
+            frozen=frozen,
+            smoke=smoke,
+            keep_going=keep_going,
+            enforce_gates=not smoke,
+            write_lock=not sets and not smoke,
+        )
+        console = choose(json=json)
+        try:
+            result = run_build(file.loaded, place, console, options, file.begun)
+        finally:
+            console.close()
+        if not json:
+            _tell(file, result, everything=summary is not None)
+        if result.error is not None:
+            raise result.error
+
+
+def _tell(file: "SummaryFile", result: "BuildResult", *, everything: bool) -> None:
+    if not (everything or result.error or result.ran):
         sys.stdout.write(f"nothing to do: all {len(result.artifacts)} steps are cached\n")
-    if result.error is not None:
-        raise result.error
+        return
+    from tuneforge.console.showing import show
 
-
-def _tell(
-    loaded: "LoadedSpec", result: "BuildResult", file: Path | None, *, quiet: bool, smoke: bool
-) -> None:
-    from tuneforge.console.summary import summarise
-
-    told = summarise(loaded, result, smoke=smoke)
-    if file is not None:
-        from tuneforge.console.markdown import as_markdown
-
-        write_file(file, as_markdown(told))
-    if not quiet:
-        from tuneforge.console.showing import show
-
-        show(told, sys.stdout)
+    show(file.told(), sys.stdout)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tuneforge.console.summary import Evaluation, Stage, Summary
+from tuneforge.console.summary import Evaluation, Failure, Stage, Summary
 from tuneforge.console.text import number, seconds, size
 
 
@@ -14,6 +14,8 @@ def as_markdown(summary: Summary) -> str:
 def _lines(summary: Summary) -> Iterator[str]:
     yield f"# {summary.name}"
     yield ""
+    if summary.failure is not None:
+        yield from _failure(summary.failure)
     yield f"{len(summary.steps)} steps ran in {seconds(summary.seconds)}, {summary.cached} cached."
     for name, stages in summary.funnels.items():
         yield from _funnel(name, stages)
@@ -22,15 +24,25 @@ def _lines(summary: Summary) -> Iterator[str]:
     if summary.steps:
         yield from ("", "## Time", "", "| step | time |", "|---|--:|")
         yield from (f"| {step} | {seconds(took)} |" for step, took in summary.steps)
-    yield from ("", "## Where", "", "| what | size | path |", "|---|--:|---|")
+    if summary.places:
+        yield from ("", "## Where", "", "| what | size | path |", "|---|--:|---|")
     for place in summary.places:
         yield f"| {place.what} | {size(place.bytes) if place.bytes else ''} | `{place.path}` |"
+    if summary.failed:
+        yield from ("", "## Failed", "")
+        yield from (f"- {step}: {_cell(why)}" for step, why in summary.failed)
     if summary.skipped:
         yield from ("", "## Not built", "")
         yield from (f"- {step}: {_cell(why)}" for step, why in summary.skipped)
     if summary.warnings:
         yield from ("", "## Warnings", "")
         yield from (f"- {step}: {_cell(text)}" for step, text in summary.warnings)
+
+
+def _failure(failure: Failure) -> Iterator[str]:
+    yield f"**Failed with exit code {failure.exit_code}.**"
+    fix = f"\nfix: {failure.fix}" if failure.fix else ""
+    yield from ("", "```text", f"{failure.message}{fix}".replace("```", "'''"), "```", "")
 
 
 def _funnel(name: str, stages: tuple[Stage, ...]) -> Iterator[str]:

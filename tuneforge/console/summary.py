@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tuneforge_specs.errors import Interrupted, TuneforgeError
 from tuneforge_specs.loader import LoadedSpec
 
 from tuneforge.build.commit import size_of
+from tuneforge.build.failures import as_user_error
 from tuneforge.build.gates import METRICS, GateResult
 from tuneforge.build.result import BuildResult
 from tuneforge.evaluate.trained import deviation_text
@@ -77,8 +79,17 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """What ended a build, as it is told on stderr."""
+
+    message: str
+    fix: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
 class Summary:
-    """A finished build."""
+    """A build that has ended, well or not."""
 
     name: str
     seconds: float
@@ -89,12 +100,31 @@ class Summary:
     places: tuple[Place, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
     smoke: bool = False
+    failure: Failure | None = None
 
 
-def summarise(loaded: LoadedSpec, result: BuildResult, *, smoke: bool = False) -> Summary:
-    """Read what a person wants to know from the artifacts of a build."""
+def failure_of(error: BaseException) -> Failure:
+    """Say what ended a build; what is neither a user's nor the machine's fault is a bug."""
+    if isinstance(error, KeyboardInterrupt):
+        return Failure("interrupted", "the same command goes on from there", Interrupted.exit_code)
+    told = error if isinstance(error, TuneforgeError) else as_user_error("build", error, None)
+    if isinstance(told, TuneforgeError):
+        return Failure(told.message, told.fix, told.exit_code)
+    return Failure(f"{type(error).__name__}: {error}", "this is a bug", 1)
+
+
+def summarise(
+    loaded: LoadedSpec,
+    result: BuildResult,
+    *,
+    smoke: bool = False,
+    error: BaseException | None = None,
+) -> Summary:
+    """Read what a person wants to know from the artifacts of a build, and what ended it."""
     found = result.artifacts
+    ended = result.error if error is None else error
     return Summary(
         name=loaded.spec.build.name,
         seconds=result.seconds,
@@ -113,7 +143,9 @@ def summarise(loaded: LoadedSpec, result: BuildResult, *, smoke: bool = False) -
         places=_places(loaded, result),
         warnings=tuple(dict.fromkeys(result.warnings)),
         skipped=tuple(result.skipped.items()),
+        failed=tuple(result.failed.items()),
         smoke=smoke,
+        failure=None if ended is None else failure_of(ended),
     )
 
 

@@ -116,8 +116,8 @@ class GgufFile:
         if len(data) != length:
             raise DataError(f"{self.path} ends inside {name}", "make it again")
         stored = np.frombuffer(data, np.uint8).reshape(stop - start, -1)
-        rows = dequantize(stored, kind).reshape(stop - start, *tensor.shape[1:])
-        return rows.astype(np.float32, copy=False)
+        values = np.asarray(dequantize(stored, kind), np.float32)
+        return values.reshape(stop - start, *tensor.shape[1:])
 
     def __enter__(self) -> Self:
         return self
