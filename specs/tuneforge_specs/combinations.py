@@ -24,6 +24,7 @@ _TRIMMING = frozenset(
 _OF_ADAPTERS = frozenset({"lora", "lora_cat", "lora_svd"})
 _UNWEIGHTED = frozenset(
     {
+        "greedy_soup",
         "slerp",
         "karcher",
         "model_stock",

@@ -44,6 +44,10 @@ def _plain(shape: Shape, value: Any, error: ValidationError) -> tuple[str, str]:
         limit, words = _LIMITS[kind]
         return f"must be {words} {_number(context[limit])}, not {spoken(value)}", ""
     fixed = _FIXED.get(kind)
+    if kind == "too_short" and context["min_length"] > 1:
+        fixed = f"needs at least {context['min_length']} entries, not {context['actual_length']}"
+    if kind == "too_long":
+        fixed = f"takes at most {context['max_length']} entries, not {context['actual_length']}"
     if fixed is not None:
         return fixed, ""
     if kind == "string_pattern_mismatch":

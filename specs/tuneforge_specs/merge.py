@@ -113,6 +113,17 @@ class LinearMerge(MergeBase):
     normalize: bool = Field(True, description="Divide by the sum of the weights.")
 
 
+class GreedySoupMerge(MergeBase):
+    """Average the inputs that do not worsen a held-out score, best first (Wortsman et al. 2022)."""
+
+    method: Literal["greedy_soup"]
+    inputs: Annotated[Many[MergeInput], Field(min_length=2)] = Field(
+        description="The ingredients: tuned models or adapters, two or more."
+    )
+    evaluate: Name = Field(description="Evaluation whose rows decide about each ingredient.")
+    metric: str = Field("", description="Its metric that decides; left out: its first.")
+
+
 class TaskVectorMerge(MergeBase):
     """What the methods that add the inputs' deltas to the base share."""
 
@@ -345,6 +356,7 @@ class LoraExtractMerge(AdapterMerge):
 ModelMerge = (
     LoraMerge
     | LinearMerge
+    | GreedySoupMerge
     | TaskArithmeticMerge
     | TiesMerge
     | DareLinearMerge

@@ -6,7 +6,7 @@ from typing import Any
 from tuneforge_specs.findings import Finding
 from tuneforge_specs.gates import metric_name, parse_gate
 from tuneforge_specs.keypath import KeyPath
-from tuneforge_specs.merge import MergedInput, TrainInput
+from tuneforge_specs.merge import GreedySoupMerge, MergedInput, TrainInput
 from tuneforge_specs.sources import PathSource
 from tuneforge_specs.spec import Spec
 from tuneforge_specs.suggest import nearest
@@ -158,6 +158,17 @@ def _merges(spec: Spec, names: Names) -> Iterator[Finding]:
                     yield Finding(here, f"`{name}` is its own input", nearest(name, others))
                     continue
                 yield from unknown("merge", here, item.merge, others)
+        if isinstance(merge, GreedySoupMerge):
+            yield from _judge(spec, names, name, merge)
+
+
+def _judge(spec: Spec, names: Names, name: str, merge: GreedySoupMerge) -> Iterator[Finding]:
+    yield from unknown("evaluate", ("merge", name, "evaluate"), merge.evaluate, names.evaluate)
+    evaluation = spec.evaluate.get(merge.evaluate)
+    metrics = [metric_name(metric) for metric in evaluation.metrics] if evaluation else []
+    if metrics and merge.metric and merge.metric not in metrics:
+        message = f"`{merge.metric}` is not a metric of the evaluation `{merge.evaluate}`"
+        yield Finding(("merge", name, "metric"), message, nearest(merge.metric, metrics))
 
 
 def _evaluations(spec: Spec, names: Names) -> Iterator[Finding]:

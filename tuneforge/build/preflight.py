@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from tuneforge_specs.errors import EnvironmentMissing
+from tuneforge_specs.merge import GreedySoupMerge
 from tuneforge_specs.spec import Spec
 
 from tuneforge.plan.definition import Plan
@@ -49,5 +50,7 @@ def _packages(kind: str, name: str, spec: Spec) -> Iterator[str]:
         yield from GENERATING
         if spec.base.quantize == "nf4":
             yield "bitsandbytes"
+    elif kind == "merge" and isinstance(spec.merge[name], GreedySoupMerge):
+        yield from GENERATING
     elif kind == "base" and not hasattr(spec.base, "model"):
         yield from ("torch", "transformers")

@@ -61,6 +61,8 @@ def merge(
         return
     if output is None:
         raise UsageError("where to write the result?", "add -o DIR")
+    for one in found:
+        one.check_writable()
     reports = []
     for one in found:
         target = output if len(found) == 1 else output / one.name

@@ -4,13 +4,17 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from tuneforge_specs.merge import GreedySoupMerge
+
 from tuneforge.merge.analyse import Analysis
 from tuneforge.merge.methods import METHODS, method_named
 from tuneforge.merge.place import setting_text
 from tuneforge.merge.plan import MergePlan, TensorPlan
 
 # Bytes a second and thread, measured on two cores of a shared machine: an estimate, no promise.
-_RATES = {"copy": 1.5e9, "cast": 6e8, "lora": 2.5e8, "linear": 5e8, "slerp": 3e8}
+_RATES = {
+    "copy": 1.5e9, "cast": 6e8, "lora": 2.5e8, "linear": 5e8, "greedy_soup": 5e8, "slerp": 3e8,
+}  # fmt: skip
 _SLOW_RATE = 1.2e8
 
 
@@ -63,6 +67,8 @@ def plan_lines(plan: MergePlan, threads: int) -> list[str]:
     for source in plan.sources:
         kind = "model" if source.model is not None else f"adapter, {len(source.pieces)} tensors"
         lines.append(f"  input   {source.label} ({kind}), weight {setting_text(source.weight)}")
+    if isinstance(plan.spec, GreedySoupMerge):
+        lines.append(f"  judge   evaluate.{plan.spec.evaluate} decides in the build who stays in")
     if plan.alignment is not None:
         lines.append(f"  tokens  {plan.alignment.text()}")
     width = max(len(tensor.name) for tensor in plan.tensors)

@@ -13,7 +13,14 @@ from typing import Any
 from tuneforge_specs.base import ModelBase
 from tuneforge_specs.errors import EnvironmentMissing, UsageError
 from tuneforge_specs.loader import LoadedSpec
-from tuneforge_specs.merge import AdapterInput, AdapterMerge, Merge, MergedInput, ModelInput
+from tuneforge_specs.merge import (
+    AdapterInput,
+    AdapterMerge,
+    GreedySoupMerge,
+    Merge,
+    MergedInput,
+    ModelInput,
+)
 
 from tuneforge.digest import file_digest, value_digest
 from tuneforge.merge.execute import merge_into, plan_from
@@ -51,6 +58,15 @@ class Standalone:
             text = json.dumps(report, indent=1, sort_keys=True)
             (partial / "merge.json").write_text(text + "\n", "utf-8")
         return report
+
+    def check_writable(self) -> None:
+        """Raise UsageError for a merge that only a build can make."""
+        if isinstance(self.spec, GreedySoupMerge):
+            raise UsageError(
+                f"merge.{self.name}: held-out rows decide about the inputs of a greedy soup, and "
+                "they are made by the build",
+                f"run tuneforge build merge.{self.name}; --dry-run and --analyse work here",
+            )
 
     def _write(self, folder: Path, threads: int, progress: Progress) -> dict[str, Any]:
         facts = self._facts()

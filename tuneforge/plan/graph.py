@@ -6,7 +6,7 @@ from typing import Any
 from tuneforge_specs.base import ScratchBase
 from tuneforge_specs.datasets import Decontaminate
 from tuneforge_specs.errors import UsageError
-from tuneforge_specs.merge import MergedInput, TrainInput
+from tuneforge_specs.merge import GreedySoupMerge, MergedInput, TrainInput
 from tuneforge_specs.spec import Spec
 
 from tuneforge.plan.externals import NOTHING, External
@@ -15,6 +15,8 @@ from tuneforge.step import Json, Step
 
 # What changes how often a run is saved, not what it computes: resuming is exact.
 TRAIN_IRRELEVANT = ("dataset", "start", "args.checkpoint_every", "args.keep_checkpoints")
+# What an evaluation says besides how one model's score comes about.
+JUDGE_IRRELEVANT = ("model", "dataset", "gate")
 SMOKE = "base.smoke"
 
 
@@ -107,12 +109,17 @@ class Graph:
 
     def _merge(self, name: str) -> Step:
         inputs = {"base": "base"}
-        for entry in self._spec.merge[name].inputs:
+        merge = self._spec.merge[name]
+        for entry in merge.inputs:
             if isinstance(entry, TrainInput):
                 inputs[f"train.{entry.train}"] = f"train.{entry.train}"
             elif isinstance(entry, MergedInput):
                 inputs[f"merge.{entry.merge}"] = f"merge.{entry.merge}"
         params = table(self._resolved, ("merge", name))
+        if isinstance(merge, GreedySoupMerge):
+            dataset = self._spec.evaluate[merge.evaluate].dataset
+            inputs |= {"dataset": f"dataset.{dataset}", "render": f"render.{dataset}"}
+            params |= table(self._resolved, ("evaluate", merge.evaluate), JUDGE_IRRELEVANT)
         return self._step("merge", name, params | self._precision | self._seed, inputs)
 
     def _evaluate(self, name: str) -> Step:
@@ -123,7 +130,7 @@ class Graph:
             "dataset": f"dataset.{evaluation.dataset}",
             "render": f"render.{evaluation.dataset}",
         }
-        params = table(self._resolved, ("evaluate", name), ("model", "dataset", "gate"))
+        params = table(self._resolved, ("evaluate", name), JUDGE_IRRELEVANT)
         return self._step("evaluate", name, params | self._precision | self._seed, inputs)
 
     def _export(self, name: str) -> Step:

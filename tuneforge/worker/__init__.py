@@ -15,6 +15,7 @@ KINDS: Final = {
     "scratch": "tuneforge.worker.scratch:scratch",
     "smoke": "tuneforge.worker.smoke:smoke",
     "generate": "tuneforge.worker.generate:generate",
+    "soup": "tuneforge.worker.soup:soup",
     "probe": "tuneforge.worker.probe:probe",
 }
 

@@ -52,7 +52,7 @@ def generate(job: dict[str, Any], run: WorkerRun) -> None:
     prepare(job)
     held = read(Path(job["rows_file"]), job["rows"])
     passes = int(job["loss"]) + int(job["generate"])
-    progress = _Progress(run, len(held.record_id) * passes * len(job["models"]))
+    progress = Progress(run, len(held.record_id) * passes * len(job["models"]))
     columns: dict[str, list[Any]] = {"record_id": held.record_id}
     measured: dict[str, dict[str, Any]] = {}
     for name, described in job["models"].items():
@@ -79,13 +79,14 @@ def generate(job: dict[str, Any], run: WorkerRun) -> None:
     run.summary.update(rows=len(held.record_id), **{n: m for n, m in measured.items() if m})
 
 
-class _Progress:
+class Progress:
     """Counts rows, and stops the job between batches when it is asked to."""
 
     def __init__(self, run: WorkerRun, total: int) -> None:
         self._run, self._total, self._done = run, total, 0
 
     def __call__(self, rows: int) -> None:
+        """Say that so many rows more are done."""
         self._done += rows
         self._run.emit("step", step=self._done, steps=self._total)
         if self._run.stop_requested():

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tuneforge_specs.evaluate import TextMetric, metric_table
 
 LOSS: Final = "loss"
+LOWER_IS_BETTER: Final = frozenset({LOSS})
 # kind -> "module:function"; the function takes the metric's settings and gives a Score.
 METRICS: Final = {
     "exact-match": "tuneforge.evaluate.metrics.exact_match:score",

@@ -10,6 +10,7 @@ from tuneforge.merge.method import Method
 
 METHODS: Final[dict[str, str]] = {
     "linear": "tuneforge.merge.methods.linear:METHOD",
+    "greedy_soup": "tuneforge.merge.methods.linear:SOUP",
     "task_arithmetic": "tuneforge.merge.methods.task_arithmetic:METHOD",
     "ties": "tuneforge.merge.methods.ties:METHOD",
     "dare_linear": "tuneforge.merge.methods.dare:LINEAR",
