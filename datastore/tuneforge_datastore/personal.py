@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-# Written for RE2 (DuckDB, Arrow) and for Python's `re` with ASCII classes alike.
+# Written for RE2 (Arrow) and for Python's `re` with ASCII classes alike.
 PATTERNS = {
     # Keys whose makers gave them a prefix to be found by, private keys, and JSON Web Tokens.
     "key": r"\b(?:sk-[A-Za-z0-9_-]{20,}|sk_(?:live|test)_[A-Za-z0-9]{16,}|"
@@ -16,13 +16,18 @@ PATTERNS = {
     "iban": r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b",
     "card": r"\b(?:[3-6]|2[2-7])(?:[ -]?[0-9]){12,17}\b",
     # International form (a sum such as 5+60000 is none), or the North American one.
-    "phone": r"(?:(?:^|[\s(:,;])\+[1-9][0-9]{0,2}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?[0-9]{2,4}"
+    "phone": r"(?:(?:^|[\s(:,;\"'])\+[1-9][0-9]{0,2}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?[0-9]{2,4}"
     r"(?:[ .-]?[0-9]{2,4}){2,4}|\([0-9]{3}\) ?[0-9]{3}[ .-][0-9]{4}|"
     r"\b[0-9]{3}[.-][0-9]{3}[.-][0-9]{4})\b",
 }
-RESERVED = r"(?i)[@.](?:example\.(?:com|org|net)|[a-z0-9-]+\.(?:test|example|invalid))$"
+_EXAMPLE = r"(?i)[@.](?:example\.(?:com|org|net)|[a-z0-9-]+\.(?:test|example|invalid))$"
+# Inside JSON an escape may stand where a word begins: these find at least as much.
+LOOSE = {
+    kind: pattern.replace(r"\b", "").replace(r"(?:^|[\s(:,;\"'])", "")
+    for kind, pattern in PATTERNS.items()
+}
 _COMPILED = {kind: re.compile(pattern, re.ASCII) for kind, pattern in PATTERNS.items()}
-_RESERVED = re.compile(RESERVED, re.ASCII)
+_RESERVED = re.compile(_EXAMPLE, re.ASCII)
 
 
 def luhn(number: str) -> bool:
@@ -58,7 +63,7 @@ def spans(text: str, kind: str) -> Iterator[tuple[int, int]]:
         if not _HOLDS[kind](found):
             continue
         # What stands before an international number is matched with it, but not part of it.
-        begin = match.start() + (len(found) - len(found.lstrip(" \t\r\n\f\v(:,;")))
+        begin = match.start() + (len(found) - len(found.lstrip(" \t\r\n\f\v(:,;\"'")))
         yield (begin if kind == "phone" and "+" in found else match.start()), match.end()
 
 

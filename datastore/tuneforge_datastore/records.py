@@ -120,7 +120,7 @@ SCHEMA = pa.schema(
         ("content_hash", pa.string()),
     ]
 )
-# What cleaning a record's texts may change, after the number of its row.
+# What cleaning and redaction may change, after the number of a row; null is as it was.
 PATCHED = pa.schema(
     [
         ("row", pa.int64()),
@@ -129,6 +129,8 @@ PATCHED = pa.schema(
         ("chosen", TURNS),
         ("rejected", TURNS),
         ("text", pa.string()),
+        ("tools", pa.string()),
+        ("meta", pa.string()),
         ("prompt", pa.string()),
         ("completion", pa.string()),
         ("content_hash", pa.string()),

@@ -1,7 +1,8 @@
-"""Redact personal data in a dataset's rows: a patch of those that change, the originals on file."""
+"""Personal data in a dataset's rows: found, or redacted with the originals kept on file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from json import loads
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,68 @@ from tuneforge_datastore.cleaning.stage import CHANGES, rebuilt
 from tuneforge_datastore.columns import parquet_writer
 from tuneforge_datastore.filters import Folders
 from tuneforge_datastore.ledger import Ledger, drops
-from tuneforge_datastore.personal import PATTERNS, redact
+from tuneforge_datastore.personal import LOOSE, PATTERNS, spans
+from tuneforge_datastore.personal_json import redact_json, redact_text, texts
 from tuneforge_datastore.records import PATCHED
 from tuneforge_datastore.rows import Patch, SourceRows
 
 _TURNS = ("messages", "chosen", "rejected")
-_READ = ["id", "kind", *PATCHED.names[1:], "label", "tools"]
+_READ = ["id", "kind", *PATCHED.names[1:], "label"]
+_Redact = Callable[[str, Sequence[str]], tuple[str, dict[str, int]]]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A text of a row: its name, and what holds it under which key."""
+
+    name: str
+    holder: dict[str, Any]
+    key: str
+    is_json: bool = False
+
+    @property
+    def value(self) -> str:
+        return self.holder[self.key] or ""
+
+    def texts(self) -> Iterator[str]:
+        """Give the text, or of JSON those in it."""
+        if not self.is_json:
+            yield self.value
+        elif self.value:
+            yield from texts(loads(self.value))
+
+
+def find_rows(ledger: Ledger, spec: PiiFilter) -> pa.Table:
+    """Find the rows alive that hold personal data (``DROPS``).
+
+    The reason is the first find, by kind in the order of ``find``; the evidence is what was found,
+    all but its ends masked.
+    """
+    rows: list[int] = []
+    reasons: list[str] = []
+    evidence: list[str] = []
+    for source in ledger.rows.sources:
+        for at, batch in source.pieces(_READ):
+            mine = ledger.rows.alive[at : at + len(batch)]
+            for place in np.flatnonzero(_suspect(batch, spec) & mine).tolist():
+                found = _first(batch.slice(place, 1).to_pylist()[0], spec)
+                if found:
+                    rows.append(at + place)
+                    reasons.append(found[0])
+                    evidence.append(found[1])
+    shown = (pa.array(column, pa.string()) for column in (reasons, evidence))
+    return drops(rows, next(shown), evidence=next(shown))
+
+
+def _first(row: dict[str, Any], spec: PiiFilter) -> tuple[str, str] | None:
+    places = list(_places(row, spec.of))
+    for kind in spec.find:
+        for place in places:
+            for text in place.texts():
+                for begin, end in spans(text, kind):
+                    where = f" in {place.name}" if place.is_json else ""
+                    return f"{kind} found{where}", f"{text[begin:end][:2]}…{text[begin:end][-2:]}"
+    return None
 
 
 @dataclass
@@ -73,31 +130,41 @@ def _redact_source(
 
 def _suspect(batch: pa.RecordBatch, spec: PiiFilter) -> NDArray[np.bool_]:
     """Say which rows may hold some; the patterns that find, without the checks of what is found."""
-    pattern = "|".join(f"(?:{PATTERNS[kind]})" for kind in spec.find)
-    where = _matches(batch.column("text"), pattern)
+    plain = "|".join(f"(?:{PATTERNS[kind]})" for kind in spec.find)
+    in_json = "|".join(f"(?:{LOOSE[kind]})" for kind in spec.find)
+    where = _matches(batch.column("text"), plain)
+    if spec.of == "record":
+        where |= _matches(batch.column("meta"), in_json) | _matches(batch.column("tools"), in_json)
     for name in _TURNS:
         turns = batch.column(name)
-        hits = np.flatnonzero(_matches(turns.flatten().field("content"), pattern))
-        if len(hits):
-            where[pc.list_parent_indices(turns).to_numpy()[hits]] = True
+        parts = turns.flatten()
+        hits = _matches(parts.field("content"), plain) | _matches(parts.field("name"), plain)
+        hits |= _matches(parts.field("tool_calls"), in_json)
+        if hits.any():
+            where[pc.list_parent_indices(turns).to_numpy()[np.flatnonzero(hits)]] = True
     return where
 
 
-def _matches(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
-    matched = pc.match_substring_regex(texts, pattern).fill_null(False)
+def _matches(column: pa.Array, pattern: str) -> NDArray[np.bool_]:
+    matched = pc.match_substring_regex(column, pattern).fill_null(False)
     found: NDArray[np.bool_] = matched.to_numpy(zero_copy_only=False).copy()
     return found
 
 
-def _texts(row: dict[str, Any], part: str) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Give the texts of a part: the name of the field, and what holds it under which key."""
+def _places(row: dict[str, Any], part: str) -> Iterator[_Place]:
+    """Give the texts of a part; prompts are all that is no answer of the assistant."""
     for name in _TURNS:
         for number, turn in enumerate(row[name]):
             side = "completion" if turn["role"] == "assistant" else "prompt"
-            if part in ("whole", side):
-                yield f"{name}[{number}].content", turn, "content"
-    if part in ("whole", "completion"):
-        yield "text", row, "text"
+            if part in ("record", "whole", side):
+                yield _Place(f"{name}[{number}].content", turn, "content")
+                yield _Place(f"{name}[{number}].name", turn, "name")
+                yield _Place(f"{name}[{number}].tool_calls", turn, "tool_calls", is_json=True)
+    if part in ("record", "whole", "completion"):
+        yield _Place("text", row, "text")
+    if part == "record":
+        yield _Place("tools", row, "tools", is_json=True)
+        yield _Place("meta", row, "meta", is_json=True)
 
 
 def _redact_row(
@@ -105,13 +172,16 @@ def _redact_row(
 ) -> bool:
     """Redact a row in place; say whether anything changed."""
     total: dict[str, int] = {}
-    for name, holder, key in _texts(row, spec.of):
-        before = holder[key] or ""
-        after, counts = redact(before, spec.find)
+    for place in _places(row, spec.of):
+        before = place.value
+        if not before:
+            continue
+        redacting: _Redact = redact_json if place.is_json else redact_text
+        after, counts = redacting(before, spec.find)
         if not counts:
             continue
-        holder[key] = after
-        change = {"field": name, "rule": "pii", "before": before, "after": after}
+        place.holder[place.key] = after
+        change = {"field": place.name, "rule": "pii", "before": before, "after": after}
         found.changes.append({"id": row["id"], "source": source, **change})
         for kind, count in counts.items():
             total[kind] = total.get(kind, 0) + count

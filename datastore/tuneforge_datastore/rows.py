@@ -47,18 +47,22 @@ class Patch:
                     held = more if held is None else pa.concat_tables([held, more])
                 index = np.arange(len(batch))
                 index[self.numbers[begin:end] - at] = np.arange(len(batch), len(batch) + count)
-                yield at, _overlaid(batch, held.slice(0, count), pa.array(index))
+                yield at, _overlaid(batch, held.slice(0, count), index)
                 held = held.slice(count)
 
 
-def _overlaid(batch: pa.RecordBatch, new: pa.Table, index: pa.Array) -> pa.RecordBatch:
+def _overlaid(batch: pa.RecordBatch, new: pa.Table, index: NDArray[np.int64]) -> pa.RecordBatch:
     columns = []
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if name not in new.column_names:
             columns.append(column)
             continue
-        both = pa.concat_arrays([column, new.column(name).combine_chunks()])
-        columns.append(both.take(index))
+        told = new.column(name).combine_chunks()
+        mine = index
+        if told.null_count:  # null stands for what the source says
+            silent = np.concatenate([np.zeros(len(batch), bool), ~told.is_valid().to_numpy(False)])
+            mine = np.where(silent[index], np.arange(len(batch)), index)
+        columns.append(pa.concat_arrays([column, told]).take(pa.array(mine)))
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 

@@ -90,13 +90,17 @@ Personal = Literal["email", "phone", "card", "iban", "key"]
 class PiiFilter(Model):
     """Find personal data and secrets; drop, redact or tag the records that have some.
 
-    Redaction writes ``[EMAIL]``, ``[PHONE]``, ``[CARD]``, ``[IBAN]`` or ``[KEY]`` instead, in all
-    turns of the part (the prompt's are those of the user and the system). What the text was before
-    is kept in the dataset's changes. Tool calls and unused columns are not looked at.
+    Redaction writes ``[EMAIL]``, ``[PHONE]``, ``[CARD]``, ``[IBAN]`` or ``[KEY]`` instead. What the
+    text was before is kept in the dataset's changes.
     """
 
     kind: Literal["pii"]
-    of: Part = Field("whole", description="Part of the record that is searched.")
+    of: Part | Literal["record"] = Field(
+        "record",
+        description="What is searched: the turns of the prompt (user, system, tool results), the "
+        "assistant's with their tool calls, both (whole), or tool definitions and unused columns "
+        "as well (record).",
+    )
     find: Annotated[Many[Personal], Field(min_length=1)] = Field(
         ("email", "phone", "card", "iban", "key"), description="What is searched for."
     )
