@@ -1,33 +1,26 @@
 """Export as a folder quantised with bitsandbytes, which transformers and vLLM load as it is."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
-from tuneforge_specs.errors import EnvironmentMissing
 from tuneforge_specs.export import BitsAndBytesExport
 
 from tuneforge.export.job import Job
 from tuneforge.export.model_folder import TOKENIZER_FILES, ModelFolder
+from tuneforge.export.plan_check import check_quantizing
 from tuneforge.export.safetensors import check_ends, check_template, write_generation_config
 from tuneforge.export.verify.gguf import MAX_SEQUENCE
 from tuneforge.export.verify.probes import texts_for
 from tuneforge.export.verify.report import Report
 from tuneforge.export.verify.thresholds import within
 
-PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes")
 WORK = "tuneforge.worker.bitsandbytes_folder:quantize"
 
 
 def export(job: Job, settings: BitsAndBytesExport) -> Report:
     """Quantise in a worker process, ship the folder with its tokenizer, judge its logits."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise EnvironmentMissing(
-            f"{', '.join(missing)} not installed, which quantising with bitsandbytes needs",
-            "pip install 'tuneforge[train]'",
-        )
+    check_quantizing("this export")
     questions = {
         "kind": WORK,
         "source": str(job.model.path),

@@ -1,17 +1,23 @@
-"""What a plan can refuse about exports: models that their format cannot hold."""
+"""What a plan can refuse about exports: what would fail after the training, hours later."""
 
+import importlib.util
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from tuneforge_specs.base import ModelBase
-from tuneforge_specs.errors import UsageError
-from tuneforge_specs.export import Export, GgufExport, OllamaExport
+from tuneforge_specs.errors import EnvironmentMissing, UsageError
+from tuneforge_specs.export import (
+    AdapterExport,
+    BitsAndBytesExport,
+    Export,
+    GgufExport,
+    OllamaExport,
+)
 from tuneforge_specs.spec import Spec
 
 from tuneforge.export.gguf.kquants import check_available
 
-GGUF_FORMATS = frozenset({"gguf", "ollama"})
+QUANTIZING = ("torch", "transformers", "accelerate", "bitsandbytes")
 
 
 def types_of(export: Export) -> tuple[str, ...]:
@@ -21,23 +27,51 @@ def types_of(export: Export) -> tuple[str, ...]:
     return (export.type,) if isinstance(export, OllamaExport) else ()
 
 
-def check_exports(spec: Spec, directory: Path, names: Iterable[str]) -> None:
-    """Refuse the exports of these names whose base, a local folder, cannot become GGUF.
+def becomes_gguf(export: Export) -> bool:
+    """Return whether an export writes a GGUF file: of the model, or of the adapter."""
+    return bool(types_of(export)) or (isinstance(export, AdapterExport) and export.gguf)
 
-    A base from the hub or made by the build is checked by the export step. Raises UsageError, or
-    EnvironmentMissing for K-quants without llama.cpp.
+
+def needs_files(spec: Spec, names: Iterable[str]) -> bool:
+    """Return whether the base's small files decide if one of these exports is possible."""
+    return any(becomes_gguf(spec.export[name]) for name in names)
+
+
+def check_exports(spec: Spec, base: Path | None, names: Iterable[str]) -> None:
+    """Refuse the exports of these names that this machine or the base in ``base`` cannot give.
+
+    A base that is still to be made is a Llama. Raises EnvironmentMissing for K-quants without
+    llama.cpp and for missing packages, UsageError for what cannot become GGUF.
     """
-    wanted = [name for name in names if spec.export[name].format in GGUF_FORMATS]
-    for name in wanted:
-        check_available(types_of(spec.export[name]))
-    if not wanted or not isinstance(spec.base, ModelBase):
-        return
-    file = directory / Path(spec.base.model).expanduser() / "config.json"
-    if not file.is_file():
-        return
-    from tuneforge.export.gguf.check import check
+    for name in names:
+        export = spec.export[name]
+        check_available(types_of(export))
+        if isinstance(export, BitsAndBytesExport):
+            check_quantizing(f"export.{name}")
+        if base is not None and becomes_gguf(export):
+            try:
+                _check_base(base, vocabulary=not isinstance(export, AdapterExport))
+            except UsageError as error:
+                raise UsageError(f"export.{name}: {error.message}", error.fix) from error
 
-    try:
+
+def check_quantizing(who: str) -> None:
+    """Raise EnvironmentMissing where what quantises with bitsandbytes is not installed."""
+    missing = [name for name in QUANTIZING if importlib.util.find_spec(name) is None]
+    if missing:
+        raise EnvironmentMissing(
+            f"{who}: {', '.join(missing)} not installed, which quantising with bitsandbytes needs",
+            "pip install 'tuneforge[train]'",
+        )
+
+
+def _check_base(base: Path, *, vocabulary: bool) -> None:
+    from tuneforge.export.gguf.check import check
+    from tuneforge.export.gguf.vocabulary import check_tokenizer
+    from tuneforge.export.model_folder import ModelFolder
+
+    file = base / "config.json"
+    if file.is_file():
         check(json.loads(file.read_text("utf-8")))
-    except UsageError as error:
-        raise UsageError(f"export.{wanted[0]}: {error.message}", error.fix) from error
+    if vocabulary and (base / "tokenizer.json").is_file():
+        check_tokenizer(ModelFolder(base))

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tuneforge_specs.base import ModelBase
 from tuneforge_specs.loader import LoadedSpec
+from tuneforge_specs.spec import Spec
 
-from tuneforge.export.plan_check import check_exports
+from tuneforge.export.plan_check import check_exports, needs_files
+from tuneforge.plan.base_folder import base_folder
 from tuneforge.plan.data_check import check_data
 from tuneforge.plan.definition import Plan, PlannedStep, Status
 from tuneforge.plan.externals import gather
 from tuneforge.plan.graph import Graph, closure
+from tuneforge.plan.hub import fetch_small
 from tuneforge.plan.keys import step_key, step_version
 from tuneforge.plan.reasons import Reason, compare
 from tuneforge.plan.targets import find_steps
@@ -60,9 +64,20 @@ def make_plan(loaded: LoadedSpec, workspace: Workspace, wanted: Wanted = EVERYTH
         planned.append(verdict)
     workspace.digests.save()
     check_data(loaded.spec, (p.step for p in planned if p.status != "cached"))
-    exports = (p.step.name for p in planned if p.step.kind == "export" and p.status != "cached")
-    check_exports(loaded.spec, loaded.directory, exports)
+    _check_exports(loaded.spec, planned)
     return Plan(loaded.spec.build.name, loaded.path, workspace.root, tuple(planned))
+
+
+def _check_exports(spec: Spec, planned: list[PlannedStep]) -> None:
+    names = [p.step.name for p in planned if p.step.kind == "export" and p.status != "cached"]
+    if not names:
+        return
+    base = next((p for p in planned if p.step.id == "base"), None)
+    folder = base_folder(base, spec.base)
+    unseen = folder if folder and not (folder / "config.json").is_file() else None
+    if unseen and isinstance(spec.base, ModelBase) and needs_files(spec, names):
+        fetch_small(spec.base.model, unseen.name, ("config.json", "tokenizer.json"))
+    check_exports(spec, folder, names)
 
 
 def judge(

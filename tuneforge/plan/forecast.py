@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneforge_specs.base import Base, ModelBase, Scratch, ScratchBase
+from tuneforge_specs.base import Base, Scratch, ScratchBase
 from tuneforge_specs.spec import Spec
 
 from tuneforge.backend import choose
 from tuneforge.device import Device
 from tuneforge.fit import UnknownArchitecture, Verdict, estimate, size_text, verdict
+from tuneforge.plan.base_folder import base_folder
 from tuneforge.plan.definition import Plan, PlannedStep
-from tuneforge.plan.hub import cache_folder
 
 # Steps that write a whole model, in the size of the base's weights unless seen before.
 WHOLE_MODELS = frozenset({"merge", "export"})
@@ -95,7 +95,7 @@ def forecast(
     step asks for a backend that cannot work here.
     """
     todo = [planned for planned in plan if planned.status != "cached"]
-    place = _model_folder(plan, spec.base)
+    place = base_folder(next((p for p in plan if p.step.id == "base"), None), spec.base)
     whole = _weights(place)
     sizes = {p.step.id: p.bytes or (whole if p.step.kind in WHOLE_MODELS else 0) for p in todo}
     trains = [planned for planned in todo if planned.step.kind == "train"]
@@ -130,22 +130,6 @@ def _train(
         return TrainForecast(step.id, choice.backend, choice.why, None, error.message)
     judged = verdict(found, budget or device.memory_bytes)
     return TrainForecast(step.id, choice.backend, choice.why, judged, assumed=found.assumed)
-
-
-def _model_folder(plan: Plan, base: Base) -> Path | None:
-    planned = next((p for p in plan if p.step.id == "base"), None)
-    if planned is None:
-        return None
-    if planned.artifact is not None:
-        return planned.artifact.path / "model"
-    local = planned.step.files.get("model/config.json")
-    if local is not None:
-        return local.parent
-    commit = planned.step.params.get("base.model@commit")
-    if isinstance(base, ModelBase) and commit:
-        repository = cache_folder() / f"models--{base.model.replace('/', '--')}"
-        return repository / "snapshots" / str(commit)
-    return None
 
 
 def _config(place: Path | None, base: Base) -> Mapping[str, Any] | None:

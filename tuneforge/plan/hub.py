@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,26 @@ def cache_folder() -> Path:
     home = os.environ.get("HF_HOME")
     # Not Path.expanduser, which is an error for a user without a home, as in some containers.
     return Path(home or os.path.expanduser("~/.cache/huggingface")) / "hub"  # noqa: PTH111
+
+
+def snapshot(name: str, commit: str, kind: Kind = "model") -> Path:
+    """Give the folder in which a repository's commit lies once it is downloaded."""
+    return cache_folder() / f"{kind}s--{name.replace('/', '--')}" / "snapshots" / commit
+
+
+def fetch_small(name: str, commit: str, files: tuple[str, ...]) -> None:
+    """Fetch a model's small files into the cache, so that a plan can look at them.
+
+    Where the hub does not give them nothing is said: the base step will, if it needs them.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+        return
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for file in files:
+        with suppress(HfHubHTTPError, OSError):  # no such file, no access, or not reached
+            hf_hub_download(name, file, revision=commit, etag_timeout=SECONDS)
 
 
 def local_folder(name: str, directory: Path) -> Path | None:

@@ -6,12 +6,12 @@ import pytest
 from tuneforge_specs.errors import EnvironmentMissing
 from tuneforge_specs.export import BitsAndBytesExport
 
-from tuneforge.export import bitsandbytes
+from tuneforge.export import plan_check
 from tuneforge.export.standalone import export_folder
 
 
 def test_missing_packages_are_named(tiny, tmp_path, reporter, monkeypatch):
-    monkeypatch.setattr(bitsandbytes, "PACKAGES", ("no_such_package",))
+    monkeypatch.setattr(plan_check, "QUANTIZING", ("no_such_package",))
     settings = BitsAndBytesExport(format="bitsandbytes", model="m")
     with pytest.raises(EnvironmentMissing, match="no_such_package"):
         export_folder(tiny.write(), tmp_path / "out", settings, "tiny", reporter, 1)

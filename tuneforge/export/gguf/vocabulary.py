@@ -34,20 +34,35 @@ class Vocabulary:
 
 def vocabulary_of(folder: ModelFolder, rows: int) -> Vocabulary:
     """Return the vocabulary of a model folder, padded to the ``rows`` of its embedding."""
-    tokenizer = folder.tokenizer
-    model = tokenizer.get("model", {})
-    if model.get("type") != "BPE":
-        raise UsageError(
-            f"GGUF export does not support {model.get('type')} tokenizers ({folder.path})",
-            'it supports byte-level and SentencePiece BPE; use format = "safetensors"',
-        )
+    check_tokenizer(folder)
     largest = max(folder.token_ids.values(), default=-1)
     if not 0 <= largest < rows:
         raise UsageError(
             f"{folder.path}: the tokenizer has ids up to {largest}, the embedding {rows} rows",
             "resize the embedding, or take the tokenizer the model was trained with",
         )
-    return _sentencepiece(folder, rows) if model.get("byte_fallback") else _byte_level(folder, rows)
+    return _sentencepiece(folder, rows) if _falls_back(folder) else _byte_level(folder, rows)
+
+
+def check_tokenizer(folder: ModelFolder) -> None:
+    """Refuse a tokenizer that llama.cpp would not follow; needs tokenizer.json only."""
+    tokenizer = folder.tokenizer
+    kind = tokenizer.get("model", {}).get("type")
+    if kind != "BPE":
+        raise UsageError(
+            f"GGUF export does not support {kind} tokenizers ({folder.path})",
+            'it supports byte-level and SentencePiece BPE; use format = "safetensors"',
+        )
+    if _falls_back(folder):
+        _space_prefix(tokenizer)
+    else:
+        recognise(tokenizer)
+        _normalizer_notes(tokenizer.get("normalizer"))
+
+
+def _falls_back(folder: ModelFolder) -> bool:
+    """Return whether unknown characters become bytes, as SentencePiece has it."""
+    return bool(folder.tokenizer["model"].get("byte_fallback"))
 
 
 def _byte_level(folder: ModelFolder, rows: int) -> Vocabulary:
