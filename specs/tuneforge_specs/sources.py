@@ -13,6 +13,7 @@ Format = Literal[
     "messages",
     "completion",
     "preference",
+    "openai-preference",
     "unpaired",
     "text",
     "hh",

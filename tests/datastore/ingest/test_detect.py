@@ -25,6 +25,15 @@ TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
         ({"messages": TURNS}, "messages", "turns in column messages"),
         ({"question": "a", "answer": "b"}, "completion", "columns question, answer"),
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference", "prompt, chosen, rejected"),
+        (
+            {
+                "input": {"messages": TURNS[:1]},
+                "preferred_output": TURNS[1:],
+                "non_preferred_output": TURNS[1:],
+            },
+            "openai-preference",
+            "columns input, preferred_output, non_preferred_output",
+        ),
         ({"messages": TURNS, "label": True}, "unpaired", "true or false in label"),
         ({"messages": TURNS, "label": 4}, "messages", "turns in column messages"),
         ({"text": "a", "id": 3}, "text", "column text"),

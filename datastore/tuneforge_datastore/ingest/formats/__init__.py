@@ -35,6 +35,7 @@ FORMATS = {
     "messages": "messages:MESSAGES",
     "completion": "completion:COMPLETION",
     "preference": "preference:PREFERENCE",
+    "openai-preference": "openai_preference:OPENAI_PREFERENCE",
     "unpaired": "unpaired:UNPAIRED",
     "text": "text:TEXT",
     "hh": "hh:HH",
