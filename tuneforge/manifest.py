@@ -12,6 +12,7 @@ from tuneforge.digest import FileDigests, file_digest, value_digest, walk_files
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+_IDENTITY = ("step", "key", "digest", "files")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("v") != FORMAT:
         raise DataError(f"{path}: not a manifest of format {FORMAT}")
+    if missing := [key for key in _IDENTITY if key not in manifest]:
+        raise DataError(f"{path}: it says nothing of {', '.join(missing)}")
     return manifest
 
 

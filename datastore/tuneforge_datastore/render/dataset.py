@@ -1,28 +1,31 @@
-"""A whole curated dataset rendered to Parquet, in order, on several processes if it is large."""
+"""A whole curated dataset rendered to Parquet, in order, on all cores; known rows taken over."""
 
 import json
-import multiprocessing
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from tuneforge_specs.datasets import Template
 from tuneforge_specs.errors import DataError
 
-from tuneforge_datastore.render.chunk import Chunk, Job, prepare, render_chunk
-from tuneforge_datastore.render.tables import VERDICTS, schemas
-from tuneforge_datastore.render.templating import fit
+from tuneforge_datastore.render.chunk import TABLES, Chunk, Job, interleave, prepare
+from tuneforge_datastore.render.content import COLUMNS, content_of, rules_digest
+from tuneforge_datastore.render.earlier import Earlier
+from tuneforge_datastore.render.pool import Submit, pool
+from tuneforge_datastore.render.rows import Rules
+from tuneforge_datastore.render.tables import REUSE, VERDICTS, schemas
 from tuneforge_datastore.render.vocabulary import Vocabulary
 
 CHUNK = 1024
-# Below this a second process costs more to start than it saves.
-MANY = 8 * CHUNK
+_AHEAD = 3  # chunks a core that are under way while one is written
 _MODES = {
     frozenset({"instruction"}): "sft",
     frozenset({"instruction", "text"}): "sft",
@@ -34,7 +37,11 @@ _MODES = {
 
 @dataclass
 class Summary:
-    """What a rendering holds; the content of rendering.json."""
+    """What a rendering holds; the content of rendering.json, but for how it came about.
+
+    ``reused`` counts records whose rows were taken over; ``rules`` is the digest of all that rows
+    depend on besides their records.
+    """
 
     mode: str
     chat_template: str
@@ -48,10 +55,13 @@ class Summary:
             dict.fromkeys(("train", "eval", "whole", "truncated", "dropped"), 0)
         )
     )
+    rules: str = ""
+    reused: int = 0
 
     def write(self, file: Path) -> None:
         """Write rendering.json: the same bytes for the same rendering."""
         content = {"v": 1, **vars(self), "counts": dict(sorted(self.counts.items()))}
+        del content["rules"], content["reused"]
         file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -63,41 +73,46 @@ def render_dataset(
     directory: Path,
     out: Path,
     threads: int = 1,
+    earlier: Callable[[str], Sequence[Path]] = lambda _rules: (),
     progress: Callable[[float, float], None] = lambda _done, _total: None,
 ) -> Summary:
     """Render ``kept`` (a dataset's kept.parquet) with the tokenizer in ``model`` into ``out``.
 
-    Writes train.parquet, eval.parquet, verdicts.parquet and rendering.json. ``directory`` is the
-    base of a template file's path. The result does not depend on ``threads``. Raises ``DataError``
+    Writes train.parquet, eval.parquet, verdicts.parquet, reuse.parquet and rendering.json.
+    ``directory`` is the base of a template file's path. ``earlier`` is given the digest of the
+    rules and gives the folders of sound renderings by the same ones: records that they hold are
+    not rendered again. The result depends neither on them nor on ``threads``. Raises ``DataError``
     naming the first record that breaks a rule, or when no row is left to train on.
     """
     source = pq.ParquetFile(kept)
     mode = _mode(kept)
     vocabulary = Vocabulary(model)
-    summary = _describe(mode, vocabulary, template, directory)
-    endings: set[int] = set()
     job = Job(mode, template, model, directory)
+    rules = prepare(job, vocabulary)
+    summary = _describe(mode, rules)
+    found = [Earlier(folder, mode) for folder in earlier(summary.rules)] if summary.rules else []
+    endings: set[int] = set()
     total = source.metadata.num_rows
     done = 0
     lost = False  # a dataset that is all held out has nothing to train on, and needs nothing
-    tables = schemas(mode)
-    with (
-        pq.ParquetWriter(out / "train.parquet", tables["train"], compression="zstd") as train,
-        pq.ParquetWriter(out / "eval.parquet", tables["eval"], compression="zstd") as held,
-        pq.ParquetWriter(out / "verdicts.parquet", VERDICTS, compression="zstd") as verdicts,
-    ):
-        for chunk in _chunks(job, source, threads if total >= MANY else 1):
-            for writer, table in (
-                (train, chunk.train),
-                (held, chunk.eval),
-                (verdicts, chunk.verdicts),
-            ):
-                if table.num_rows:
+    kinds = {**schemas(mode), "verdicts": VERDICTS, "reuse": REUSE}
+    with ExitStack() as opened:
+        writers = {
+            name: opened.enter_context(
+                pq.ParquetWriter(out / f"{name}.parquet", kinds[name], compression="zstd")
+            )
+            for name in TABLES
+        }
+        submit = opened.enter_context(pool(job, vocabulary, cores=threads, total=total))
+        for chunk, reused in _chunks(source, submit, found, ahead=_AHEAD * threads):
+            for name, writer in writers.items():
+                if (table := getattr(chunk, name)).num_rows:
                     writer.write_table(table)
             _count(summary.counts, chunk)
-            endings |= chunk.endings
+            endings.update(pc.unique(pc.list_flatten(chunk.reuse["endings"])).to_pylist())
             lost |= "train" in chunk.verdicts["split"].to_pylist()
-            done += chunk.verdicts.num_rows
+            summary.reused += reused
+            done += chunk.reuse.num_rows
             progress(done, total)
     if not summary.counts["train"] and (lost or not summary.counts["eval"]):
         raise DataError(
@@ -128,16 +143,17 @@ def _mode(kept: Path) -> str:
     return _MODES[kinds]
 
 
-def _describe(mode: str, vocabulary: Vocabulary, template: Template, directory: Path) -> Summary:
-    fitted = fit(template.chat, vocabulary, directory)
+def _describe(mode: str, rules: Rules) -> Summary:
+    vocabulary = rules.vocabulary
     return Summary(
         mode=mode,
-        chat_template=fitted.template.source,
+        chat_template=rules.fitted.template.source,
         terminators=[],
         bos=vocabulary.bos if vocabulary.wants_bos else None,
         pad=vocabulary.pad,
-        max_tokens=template.max_tokens,
+        max_tokens=rules.spec.max_tokens,
         tokenizer_sha256=vocabulary.sha256,
+        rules=rules_digest(mode, rules),
     )
 
 
@@ -152,33 +168,50 @@ def _count(counts: Counter[str], chunk: Chunk) -> None:
         )
 
 
-def _chunks(job: Job, source: pq.ParquetFile, processes: int) -> Iterator[Chunk]:
-    """Render the records chunk by chunk, in order."""
-    batches = source.iter_batches(batch_size=CHUNK)
-    if processes <= 1:
-        rules = prepare(job)
-        yield from (render_chunk(job.mode, batch.to_pylist(), rules) for batch in batches)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_begin, initargs=(job,)
-    ) as pool:
-        pending: list[Future[Chunk]] = []
-        for batch in batches:
-            pending.append(pool.submit(_render, batch))
-            if len(pending) > 2 * processes:
-                yield pending.pop(0).result()
-        while pending:
-            yield pending.pop(0).result()
+@dataclass
+class _Pending:
+    """A chunk under way: what is being rendered, what was found, and the places of both."""
+
+    fresh: Future[Chunk] | None
+    parts: list[tuple[Chunk, NDArray[np.int64]]]
+    places: NDArray[np.int64]
+
+    def result(self) -> tuple[Chunk, int]:
+        """Wait for the chunk; give it and how many of its records were taken over."""
+        reused = sum(len(places) for _, places in self.parts)
+        if self.fresh is not None:
+            if not self.parts:
+                return self.fresh.result(), 0
+            self.parts.append((self.fresh.result(), self.places))
+        return interleave(self.parts), reused
 
 
-_worker: dict[str, Any] = {}
+def _chunks(
+    source: pq.ParquetFile, submit: Submit, found: Sequence[Earlier], *, ahead: int
+) -> Iterator[tuple[Chunk, int]]:
+    """Render the records chunk by chunk, in order; give how many of each were taken over."""
+    columns = [name for name in ("id", *COLUMNS) if name in source.schema_arrow.names]
+    pending: deque[_Pending] = deque()
+    for batch in source.iter_batches(batch_size=CHUNK, columns=columns):
+        pending.append(_begun(batch, submit, found))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
-def _begin(job: Job) -> None:
-    """Load tokenizer and template once a process."""
-    _worker.update(job=job, rules=prepare(job))
-
-
-def _render(batch: pa.RecordBatch) -> Chunk:
-    return render_chunk(_worker["job"].mode, batch.to_pylist(), _worker["rules"])
+def _begun(batch: pa.RecordBatch, submit: Submit, found: Sequence[Earlier]) -> _Pending:
+    left = np.arange(batch.num_rows)
+    if not found:
+        return _Pending(submit(batch), [], left)
+    contents = [content_of(record) for record in batch.to_pylist()]
+    ids = batch.column("id").to_pylist()
+    parts: list[tuple[Chunk, NDArray[np.int64]]] = []
+    for one in found:
+        records = one.find([contents[place] for place in left])
+        known, left = left[records >= 0], left[records < 0]
+        if len(known):
+            taken = one.take(records[records >= 0], [ids[place] for place in known])
+            parts.append((taken, known))
+    fresh = submit(batch.take(pa.array(left))) if len(left) else None
+    return _Pending(fresh, parts, left)

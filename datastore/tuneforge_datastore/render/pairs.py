@@ -148,7 +148,7 @@ def _finish(answers: Answers, rules: Rules) -> None:
                 f"the chat template {rules.fitted.template.where} writes nothing for a completion",
                 "correct the template, or use a shipped one, for example chat = 'chatml'",
             )
-        rules.check_terminator(ids[-1])
+        rules.check_terminator(ids[-1], row)
     if not rules.fits(row, len(prompt) + max(map(len, completions))):
         room = rules.spec.max_tokens - len(prompt)
         if row.verdict == "truncated" and rules.spec.overflow == "truncate-left":

@@ -22,7 +22,8 @@ Record = Mapping[str, Any]
 class Row:
     """A rendered record, or a part of one.
 
-    ``verdict`` is 'whole', 'truncated', 'split' for a part or, with no ids, 'dropped'.
+    ``verdict`` is 'whole', 'truncated', 'split' for a part or, with no ids, 'dropped'. ``endings``
+    are the tokens that its trained turns were seen to end with, cut or not.
     """
 
     record_id: str
@@ -34,6 +35,7 @@ class Row:
     mask: bytearray = field(default_factory=bytearray)
     prompt_ids: list[int] = field(default_factory=list)
     reference: str = ""
+    endings: set[int] = field(default_factory=set)
 
     @property
     def n_supervised(self) -> int:
@@ -48,17 +50,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Rules:
-    """What every renderer needs: the spec's template table, the tokenizer, the fitted template.
-
-    ``endings`` collects the tokens that assistant turns were seen to end with.
-    """
+    """What every renderer needs: the spec's template table, the tokenizer, the fitted template."""
 
     spec: Template
     vocabulary: Vocabulary
     fitted: Fitted
     control: re.Pattern[str] | None
     special: frozenset[int]
-    endings: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, spec: Template, vocabulary: Vocabulary, fitted: Fitted) -> "Rules":
@@ -93,11 +91,11 @@ class Rules:
                 "begin the template with {{ bos_token }}",
             )
 
-    def check_terminator(self, token: int) -> None:
-        """Raise ``DataError`` unless an assistant turn ends with a token that stops generation."""
+    def check_terminator(self, token: int, row: Row) -> None:
+        """Note what ends a turn; raise ``DataError`` unless it is a token that stops generation."""
         expected = self.fitted.terminator
         if token == expected or (expected is None and token in self.special):
-            self.endings.add(token)
+            row.endings.add(token)
             return
         raise DataError(
             f"the chat template {self.fitted.template.where} does not end the assistant's turn "
@@ -313,7 +311,7 @@ def _finish(draft: _Draft, encoding: Encoding, rules: Rules) -> None:
                 "the assistant",
                 "correct the template, or use a shipped one, for example chat = 'chatml'",
             )
-        rules.check_terminator(ids[stop - 1])
+        rules.check_terminator(ids[stop - 1], row)
         mask[first:stop] = b"\1" * (stop - first)
     if not any(mask):
         raise DataError(

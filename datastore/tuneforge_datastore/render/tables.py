@@ -51,6 +51,17 @@ VERDICTS = pa.schema(
         ("n_supervised", pa.int32()),
     ]
 )
+# What a later rendering needs to take over the rows of a record: its content, how many rows of each
+# table are its own, and the tokens its turns end with.
+REUSE = pa.schema(
+    [
+        ("content", pa.binary(16)),
+        ("train", pa.int32()),
+        ("eval", pa.int32()),
+        ("verdicts", pa.int32()),
+        ("endings", _IDS),
+    ]
+)
 
 
 def schemas(mode: str) -> dict[str, pa.Schema]:
@@ -128,3 +139,16 @@ def verdicts(found: Sequence[Row]) -> pa.Table:
     """Make the table of what happened to each record; ``n_tokens`` counts before any cut."""
     columns = {name: [getattr(row, name) for row in found] for name in VERDICTS.names}
     return pa.table(columns, VERDICTS)
+
+
+def reuse(contents: Sequence[bytes], found: Sequence[Sequence[Row]]) -> pa.Table:
+    """Make the table of records; ``found`` are the rows of each."""
+    kept = [[row.split for row in own if row.verdict != "dropped"] for own in found]
+    columns = {
+        "content": pa.array(contents, pa.binary(16)),
+        "train": [own.count("train") for own in kept],
+        "eval": [own.count("eval") for own in kept],
+        "verdicts": [len(own) for own in found],
+        "endings": _lists(sorted(set().union(*(row.endings for row in own))) for own in found),
+    }
+    return pa.table(columns, REUSE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tuneforge_datastore.render import dataset
+from tuneforge_datastore.render import dataset, pool
 from tuneforge_datastore.render.dataset import render_dataset
 from tuneforge_datastore.render.lint import lint
 from tuneforge_specs.datasets import Template
@@ -65,23 +65,34 @@ def test_instruction_columns(render, talks, vocabulary) -> None:
     assert about["chat_template"].startswith("{{- bos_token }}")
 
 
-def test_the_bytes_are_the_same_on_any_number_of_processes(
-    render, talks, monkeypatch: pytest.MonkeyPatch
+def on_several(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Make few records be many: rendered by several threads, or processes."""
+    monkeypatch.setattr(dataset, "CHUNK", 7)
+    monkeypatch.setattr(pool, "FEW", 7)
+    if kind == "processes":
+        monkeypatch.setattr(pool, "MANY", 10)
+        monkeypatch.setattr(pool, "CORES_FOR_PROCESSES", 2)
+
+
+def digests(out: Path) -> list[str]:
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(out.iterdir())]
+
+
+@pytest.mark.parametrize(("kind", "cores"), [("threads", 2), ("threads", 5), ("processes", 2)])
+def test_the_bytes_are_the_same_on_any_number_of_cores(
+    render, talks, kind: str, cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset, "CHUNK", 7)
-    monkeypatch.setattr(dataset, "MANY", 10)
-
-    def digests(out: Path) -> list[str]:
-        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(out.iterdir())]
-
-    assert digests(render(talks, "one")) == digests(render(talks, "two", threads=2))
+    alone = digests(render(talks, "one"))
+    on_several(monkeypatch, kind)
+    assert digests(render(talks, "several", threads=cores)) == alone
 
 
-def test_an_error_in_another_process_arrives_whole(
-    render, talks, make_record, make_turn, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_an_error_on_another_core_arrives_whole(
+    render, talks, make_record, make_turn, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "CHUNK", 7)
-    monkeypatch.setattr(dataset, "MANY", 10)
+    on_several(monkeypatch, kind)
     talks[30] = make_record([make_turn("user", "no answer")])
     with pytest.raises(DataError, match=r"record s:30: no token of the record would be trained"):
         render(talks, threads=2)
