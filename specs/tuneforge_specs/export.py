@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tuneforge_specs.model import Many, Model, Name
 
@@ -13,6 +13,8 @@ GgufType = Literal[
 OllamaParameter = Literal[
     "temperature", "top_k", "top_p", "min_p", "num_ctx", "num_predict", "repeat_penalty", "seed"
 ]
+
+WHOLE_NUMBERS = frozenset({"top_k", "num_ctx", "num_predict", "seed"})
 
 
 class ExportBase(Model):
@@ -64,6 +66,14 @@ class OllamaExport(ExportBase):
         default_factory=dict,
         description="Sampling parameters; others come from the model's generation config.",
     )
+
+    @field_validator("parameters")
+    @classmethod
+    def _whole(cls, value: dict[OllamaParameter, float]) -> dict[OllamaParameter, float]:
+        broken = [name for name in value if name in WHOLE_NUMBERS and value[name] % 1]
+        if broken:
+            raise ValueError(f"parameters.{broken[0]} must be a whole number")
+        return value
 
 
 Export = Annotated[

@@ -96,7 +96,7 @@ def derive(render: Render) -> Derived | str:
     """
     try:
         derived = _read_off(render)
-        for messages in _conversations(derived):
+        for messages in conversations(with_system=derived.system is not None):
             for prompt in (False, True):
                 if derived.render(messages, prompt=prompt) != _rendered(render, messages, prompt):
                     roles = ", ".join(message["role"] for message in messages)
@@ -166,10 +166,10 @@ def _after(shorter: str, longer: str, what: str) -> str:
     return longer[len(shorter) :]
 
 
-def _conversations(derived: Derived) -> list[list[Message]]:
+def conversations(*, with_system: bool) -> list[list[Message]]:
     """Return conversations of every shape that Ollama sends."""
     talk = [_turn("user", "Hi {{ x }}"), _turn("assistant", "Yes, 'so'."), _turn("user", "a\nb")]
     shapes = [talk[:1], talk, talk[:2], [*talk, _turn("assistant", "ok"), *talk[:1]]]
-    if derived.system is not None:
+    if with_system:
         shapes += [[_turn("system", "Be brief."), *shape] for shape in shapes]
     return shapes
