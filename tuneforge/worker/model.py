@@ -59,7 +59,10 @@ def load_base(folder: Path, *, dtype: str, quantize: str, device: str) -> Any:
         device_map={"": 0} if device == "cuda" else {"": "cpu"},
     )
     if quantize == "nf4":
+        from tuneforge.worker.nf4_on_cpu import read_rightly
+
         keep_gradients(model)
+        read_rightly(model)
     return model
 
 

