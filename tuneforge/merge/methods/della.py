@@ -13,13 +13,14 @@ from tuneforge.merge.methods.consensus import Trim, add_up, elect
 
 def chances(delta: Floats, density: float, epsilon: float) -> Floats:
     """Return each element's chance to be kept; equal magnitudes rank by position."""
+    from tuneforge.merge.kernels.rank import spread_by_rank
+
     columns = delta.shape[1]
     if columns == 1:
         return np.full_like(delta, density)
     ramp = np.linspace(density - epsilon, density + epsilon, columns).astype(np.float32)
-    order = np.argsort(np.abs(delta), axis=1, kind="stable")
     out = np.empty_like(delta)
-    np.put_along_axis(out, order, np.broadcast_to(ramp, delta.shape), axis=1)
+    spread_by_rank(delta, ramp, out)
     return out
 
 
