@@ -48,6 +48,25 @@ def test_sft_with_lora_on_nf4(job, train_here, tmp_path, losses, events, base):
     assert not (output / "adapter" / "README.md").exists()
 
 
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_loss_of_held_out_rows_is_that_of_an_evaluation(job, tmp_path, packing):
+    """Batches of unlike numbers of supervised tokens: every token counts the same."""
+    from tuneforge.worker import WorkerRun, generate
+    from tuneforge.worker.attempt import Attempt
+
+    described = job(args={"micro_batch": 2, "packing": packing})
+    (tmp_path / "run").mkdir()
+    rendering = json.loads(Path(described["render"], "rendering.json").read_text())
+    made = Attempt(described, WorkerRun(tmp_path / "run"), rendering, {"micro_batch": 2}, 1)
+    told = made.evaluate()["eval_loss"]
+    rows = generate.read(Path(described["render"], "eval.parquet"), 0)
+    lengths = [sum(mask) for mask in rows.loss_mask]
+    assert len(lengths) == 5
+    assert len(set(lengths)) > 1
+    model = made.model.eval()
+    assert told == pytest.approx(generate.loss(model, rows, 5, 0, lambda _: None), rel=1e-5)
+
+
 def test_plain_text_is_trained_whole(job, train_here, tmp_path, base, losses):
     """Text has no turns, so nothing need end one; every token counts."""
     import pyarrow as pa

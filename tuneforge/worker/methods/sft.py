@@ -41,6 +41,37 @@ def lengths(rows: Dataset) -> Any:
     return np.asarray(pc.list_value_length(rows.data["input_ids"]))
 
 
+class TokenWeighted(SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer whose loss of held-out rows is the mean over their tokens, as `evaluate` has it.
+
+    The mean over batches that it replaces counts a token of a short batch more than others.
+    """
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Note the loss of a held-out batch and the tokens that it is the mean of."""
+        if model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        self._held_out.append((float(loss), tokens))
+        return (loss, outputs) if return_outputs else loss
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
+        """Evaluate, and put the mean over tokens in the place of that over batches."""
+        self._held_out: list[tuple[float, int]] = []
+        found = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
+        tokens = sum(count for _, count in self._held_out)
+        total = sum(loss * count for loss, count in self._held_out if count)
+        found.metrics[f"{metric_key_prefix}_loss"] = total / max(tokens, 1)
+        return found
+
+
 def trainer(setup: Setup) -> SFTTrainer:
     """Build the trainer.
 
@@ -58,7 +89,7 @@ def trainer(setup: Setup) -> SFTTrainer:
         dataset_kwargs={"skip_prepare_dataset": True},
         loss_type="nll",
     )
-    return SFTTrainer(
+    return TokenWeighted(
         model=setup.model,
         args=config,
         train_dataset=pack_dataset(train, setup.max_tokens, "bfd") if packing else train,
