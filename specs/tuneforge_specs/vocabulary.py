@@ -1,6 +1,8 @@
 """The tokenizer of a merged model, and where the rows of its tokens come from."""
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from tuneforge_specs.model import Model, Positive
 
@@ -21,7 +23,18 @@ class MergeTokenizer(Model):
     source: str = Field(
         "union", min_length=1, description="`union`, `base`, or the label of an input."
     )
+    plain: Literal["refuse", "leave", "add"] = Field(
+        "refuse",
+        description="For `union`, plain tokens that the base lacks: refuse the merge, leave them "
+        "out, or add them, which changes how old texts are cut.",
+    )
     pad_to_multiple: Positive = Field(1, description="Rows are padded to a multiple of this.")
     tokens: dict[str, TokenSource] = Field(
         default_factory=dict, description="Where single tokens take their rows from."
     )
+
+    @model_validator(mode="after")
+    def _plain_of_a_union(self) -> Self:
+        if "plain" in self.model_fields_set and self.source != "union":
+            raise ValueError(f"plain: the tokens are those of {self.source}; remove it")
+        return self

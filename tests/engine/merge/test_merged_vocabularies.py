@@ -103,7 +103,7 @@ MARKS = ["<|im_start|>", "<think>", "<|im_end|>"]
 def test_union_keeps_the_bases_ids_and_adds_the_others_marks(zoo: Zoo) -> None:
     report = zoo.merge(
         [{"model": "chat", "weight": 0.5}, {"model": "other", "weight": 0.25}],
-        method="task_arithmetic", tokenizer={"source": "union", "pad_to_multiple": 16},
+        method="task_arithmetic", tokenizer={"plain": "leave", "pad_to_multiple": 16},
     )  # fmt: skip
     old = Tokenizer.from_file(str(zoo.root / "base" / "tokenizer.json"))
     for text in [*TEXTS, "<s>the zebra quizzes", "entirely new words, with  spaces"]:
@@ -124,11 +124,14 @@ def test_union_keeps_the_bases_ids_and_adds_the_others_marks(zoo: Zoo) -> None:
 
 
 @pytest.mark.parametrize("tensor", [EMBEDDING, HEAD])
-def test_every_row_is_merged_with_its_own_token(zoo: Zoo, tensor: str) -> None:
+@pytest.mark.parametrize("plain", ["leave", "add"])
+def test_every_row_is_merged_with_its_own_token(zoo: Zoo, tensor: str, plain: str) -> None:
     zoo.merge(
         [{"model": "chat", "weight": 0.5}, {"model": "other", "weight": 0.25}],
-        method="task_arithmetic", tokenizer="union",
+        method="task_arithmetic", tokenizer={"plain": plain},
     )  # fmt: skip
+    if plain == "add":
+        assert set(zoo.tokenizer.get_vocab()) == {t for ids in zoo.ids.values() for t in ids}
     for token, index in zoo.tokenizer.get_vocab().items():
         holders = [name for name in ("base", "chat", "other") if token in zoo.ids[name]]
         base = zoo.row(holders[0], token, tensor)
@@ -137,6 +140,31 @@ def test_every_row_is_merged_with_its_own_token(zoo: Zoo, tensor: str) -> None:
             mine = zoo.row(name, token, tensor) if name in holders else base
             expected += weight * (mine - base)
         assert np.allclose(zoo.result[tensor][index], expected, atol=2e-6), token
+
+
+def test_a_union_of_plain_tokens_is_refused_unless_it_is_said_what_becomes_of_them(
+    zoo: Zoo,
+) -> None:
+    lacking = set(zoo.ids["other"]) - set(zoo.ids["base"]) - {"<|im_end|>"}
+    with pytest.raises(DataError, match=f"other has another vocabulary: {len(lacking)} of") as said:
+        zoo.merge([{"model": "other"}], method="linear", tokenizer="union")
+    assert '"leave"' in said.value.fix
+    assert not list((zoo.root / "out").iterdir())
+
+
+def test_plain_is_for_a_union_only() -> None:
+    with pytest.raises(ValueError, match="the tokens are those of base"):
+        MergeTokenizer(source="base", plain="add")
+
+
+def test_added_plain_tokens_are_found_in_texts(zoo: Zoo) -> None:
+    report = zoo.merge([{"model": "other"}], method="linear", tokenizer={"plain": "add"})
+    assert report["vocabulary"]["left_out"] == 0
+    token = max(set(zoo.ids["other"]) - set(zoo.ids["base"]) - {"<|im_end|>"}, key=len)
+    assert zoo.tokenizer.token_to_id(token) in zoo.tokenizer.encode(f"a {token}").ids
+    row = zoo.result[EMBEDDING][zoo.tokenizer.token_to_id(token)]
+    assert np.allclose(row, zoo.row("other", token))
+    assert report["vocabulary"]["new"][token] == "other"
 
 
 def test_the_base_and_an_inputs_tokenizer(zoo: Zoo) -> None:
@@ -172,7 +200,7 @@ def test_single_tokens_from_where_the_spec_says(zoo: Zoo) -> None:
     (zoo.root / "out").rename(zoo.root / "before")
     zoo.merge(
         [{"model": "chat", "weight": 0.5}, {"model": "other", "weight": 0.0}],
-        method="task_arithmetic", tokenizer={"tokens": tokens},
+        method="task_arithmetic", tokenizer={"tokens": tokens, "plain": "leave"},
     )  # fmt: skip
     start, the, end = (zoo.tokenizer.token_to_id(t) for t in ("<|im_start|>", "the", "<|im_end|>"))
     stranger, own = zoo.row("other", "<|im_end|>"), zoo.row("chat", "<|im_start|>")
@@ -284,7 +312,7 @@ def test_mergekits_keys() -> None:
         "merge_method": "linear", "models": [{"model": "m/a"}, {"model": "m/b"}]
     }  # fmt: skip
     spec = spec_from(config | {"tokenizer_source": "union"}, "x")
-    assert spec["merge"]["merged"]["tokenizer"] == "union"
+    assert spec["merge"]["merged"]["tokenizer"] == {"source": "union", "plain": "add"}
     table = {
         "source": "m/b",
         "pad_to_multiple_of": 64,

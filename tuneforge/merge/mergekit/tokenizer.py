@@ -9,6 +9,7 @@ from tuneforge_specs.errors import UsageError
 from tuneforge.merge.mergekit.models import Reference, reference
 
 Table = dict[str, Any]
+_UNION: Table = {"source": "union", "plain": "add"}  # what mergekit makes of it
 
 
 def tokenizer(config: Mapping[str, Any], base: Reference) -> Table:
@@ -17,7 +18,8 @@ def tokenizer(config: Mapping[str, Any], base: Reference) -> Table:
     if source is not None and table is not None:
         raise UsageError("tokenizer: cannot stand beside tokenizer_source", "keep one of them")
     if source is not None:
-        return {"tokenizer": _source(source, base, "tokenizer_source")}
+        name = _source(source, base, "tokenizer_source")
+        return {"tokenizer": _UNION if name == "union" else name}
     if table is None:
         return {}
     if not isinstance(table, dict) or set(table) - {"source", "tokens", "pad_to_multiple_of"}:
@@ -25,6 +27,8 @@ def tokenizer(config: Mapping[str, Any], base: Reference) -> Table:
             "tokenizer: not a table of known keys", "write source, tokens, pad_to_multiple_of"
         )
     found: Table = {"source": _source(table.get("source", "union"), base, "tokenizer.source")}
+    if found["source"] == "union":
+        found = dict(_UNION)
     if table.get("pad_to_multiple_of"):
         found["pad_to_multiple"] = table["pad_to_multiple_of"]
     tokens = {

@@ -39,7 +39,7 @@ def align(base: Model, sources: Sequence[Source], wanted: MergeTokenizer) -> Ali
     added: list[Mapping[str, Any]] = []
     tokens, left_out = dict(chosen.ids), 0
     if wanted.source == "union":
-        added, left_out = _added(chosen, [read_vocabulary(party.model.folder) for party in parties])
+        added, left_out = _added(chosen, parties, wanted)
         tokens |= {str(token["content"]): int(token["id"]) for token in added}
     keeper = next((p for p in parties if p.model.folder == folder), parties[0])
     size = max(keeper.rows, max(tokens.values(), default=-1) + 1)
@@ -95,21 +95,39 @@ def _tokenizer(base: Model, sources: Sequence[Source], source: str) -> Path:
     return folders.pop()
 
 
-def _added(base: Vocabulary, others: Sequence[Vocabulary]) -> tuple[list[Mapping[str, Any]], int]:
-    """Return the other models' added tokens with new ids, and how many plain tokens stay out.
+def _added(
+    base: Vocabulary, parties: Sequence[_Party], wanted: MergeTokenizer
+) -> tuple[list[Mapping[str, Any]], int]:
+    """Return the other models' tokens with new ids, and how many plain tokens stay out.
 
-    Plain tokens of another vocabulary cannot join: as added tokens they would cut words that the
-    base's tokenizer spells otherwise, and every old text would get other ids.
+    Plain tokens of another vocabulary can only join as added ones, which cut words that the base's
+    tokenizer spells otherwise: old texts would get other ids. So they do where that is asked for.
     """
     found: dict[str, Mapping[str, Any]] = {}
-    plain: set[str] = set()
-    for other in others:
+    plain: dict[str, str] = {}
+    for party in parties:
+        other = read_vocabulary(party.model.folder)
         special = {str(token["content"]): token for token in other.added}
-        plain |= set(other.ids) - set(special) - set(base.ids)
+        lacking = set(other.ids) - set(special) - set(base.ids)
+        for content in sorted(lacking, key=lambda token: (other.ids[token], token)):
+            plain.setdefault(content, party.label)
         for content, token in special.items():
             if content not in base.ids and content not in found:
                 found[content] = {**token, "id": base.end + len(found)}
-    return list(found.values()), len(plain - set(found))
+    plain = {content: label for content, label in plain.items() if content not in found}
+    if plain and wanted.plain == "refuse":
+        content, label = next(iter(plain.items()))
+        raise DataError(
+            f"tokenizer: {label} has another vocabulary: {len(plain):,} of its plain tokens (such "
+            f"as {content!r}) are not the base's. As added tokens they would cut words that the "
+            "base spells otherwise, so that old texts get other ids",
+            'say what becomes of them: tokenizer = { source = "union", plain = "leave" } or "add"',
+        )
+    if wanted.plain == "add":
+        for content in plain:
+            found[content] = {"content": content, "normalized": True, "id": base.end + len(found)}
+        return list(found.values()), 0
+    return list(found.values()), len(plain)
 
 
 def _donor(token: str, parties: Sequence[_Party]) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,12 +50,11 @@ def _write_extended(alignment: Alignment, folder: Path) -> None:
     from tokenizers import AddedToken, Tokenizer
 
     tokenizer = Tokenizer.from_file(str(alignment.tokenizer / "tokenizer.json"))
+    # Together, as each call sorts all added tokens anew.
+    for special, tokens in groupby(alignment.added, lambda token: bool(token.get("special"))):
+        made = [AddedToken(token["content"], **_flags(token)) for token in tokens]
+        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(made)
     for token in alignment.added:
-        made = AddedToken(token["content"], **_flags(token))
-        if token.get("special"):
-            tokenizer.add_special_tokens([made])
-        else:
-            tokenizer.add_tokens([made])
         if tokenizer.token_to_id(token["content"]) != token["id"]:
             raise DataError(
                 f"tokenizer: {token['content']!r} cannot be added to that of {alignment.tokenizer}",
