@@ -1,5 +1,6 @@
 """The LSH geometry: how MinHash permutations are grouped into bands."""
 
+import math
 from typing import NamedTuple
 
 # The share of pairs exactly at the threshold that may share no band (1 - recall there).
@@ -28,3 +29,15 @@ def choose(threshold: float, permutations: int) -> Bands:
         if bands.miss(threshold) <= MISS:
             return bands
     return Bands(permutations, 1)
+
+
+def most_unlike(threshold: float, permutations: int) -> int:
+    """Give the most permutations at which two sets this similar differ in four bits of the least.
+
+    Four standard deviations above what is expected: of pairs at the threshold 3 in 100,000 exceed
+    it. The least values are equal with a probability of the similarity, other values' bits by
+    chance in one of sixteen.
+    """
+    differ = (1.0 - threshold) * 15 / 16
+    spread = math.sqrt(permutations * differ * (1.0 - differ))
+    return math.ceil(permutations * differ + 4.0 * spread)

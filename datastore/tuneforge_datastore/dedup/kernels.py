@@ -37,6 +37,8 @@ _ALONE = np.uint64(0xA0761D6478BD642F)
 _TAG = np.uint64(0xFFFFFFFF00000000)
 _NEWEST = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_SPREAD = np.uint32(0x9E3779B1)
+_ONES = np.uint64(0x1111111111111111)
 _LANES = 64
 _LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 _HIGH_BITS = np.uint64(0x8080808080808080)
@@ -45,6 +47,13 @@ _GATHER = np.uint64(0x0102040810204080)
 LONGEST = 1 << 22
 # Rows, and shingles of each at most, that are kept for comparing: 4 MiB.
 RECENT, WIDEST = 1024, 512
+# A sketch holds four bits of each of so many permutations, sixteen to a word: one cache line.
+SKETCHED = 128
+SKETCH_WORDS = SKETCHED // 16
+# The rarest shingles of a row that are indexed, and the rows that are listed for each of them.
+RAREST, LISTED = 32, 8
+# Counters of shingles, which share one where their hashes do: 4 MiB.
+COUNTERS = 1 << 20
 
 
 def inlined(function: F) -> F:
@@ -58,6 +67,16 @@ def _trailing_zeros(_context: Any, bits: Any) -> Any:
 
     def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return nb.uint64(bits), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _count_ones(_context: Any, bits: Any) -> Any:
+    """Count the bits that are set."""
+
+    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
 
     return nb.uint64(bits), generate
 
@@ -315,8 +334,11 @@ def band_keys(
     reader: Array,
     keys: Array,
     filled: Array,
+    sketches: Array,
 ) -> None:
     """Fill ``keys[r]`` with the band keys of row ``first + r``, ``filled[r]`` with 1 if it has any.
+
+    The row's sketch becomes four bits of each of the first ``SKETCHED`` least values.
 
     MinHash as datasketch defines it (the least value of each of many hash functions over the
     shingles), with multiply-add functions modulo 2^32 that the compiler turns into SIMD.
@@ -332,6 +354,7 @@ def band_keys(
         while filled[r] and count % _LANES:
             narrow[count] = narrow[0]
             count += 1
+        sketches[first + r] = 0
         for band in range(keys.shape[1]):
             key = np.uint64(band)
             for p in range(band * rows, band * rows + rows):
@@ -343,6 +366,9 @@ def band_keys(
                     least = min(least, value)
                 key = (key ^ np.uint64(least)) * _MULTIPLIER
                 key ^= key >> np.uint64(29)
+                if p < SKETCHED:
+                    four = np.uint64(np.uint32(least * _SPREAD) >> np.uint32(28))
+                    sketches[first + r, p >> 4] |= four << np.uint64((p & 15) * 4)
             keys[r, band] = _mix(key)
 
 
@@ -352,10 +378,11 @@ class Sets(NamedTuple):
     A stamp tells the entries of the current hash set from older ones, so that none is cleared.
     ``state`` is [row in ``mine``, its size, last stamp of ``theirs``]. ``recent`` holds the
     distinct shingles of row ``recent_rows[i]``: rows that share boilerplate are compared with the
-    same rows again and again.
+    same rows again and again. ``listed`` holds those of ``mine`` in order.
     """
 
     reader: Reader
+    listed: NDArray[np.uint64]
     mine: NDArray[np.uint64]
     my_stamps: NDArray[np.int64]
     theirs: NDArray[np.uint64]
@@ -369,8 +396,10 @@ class Sets(NamedTuple):
     def holding(cls, longest: int) -> "Sets":
         """Make sets for rows of at most ``longest`` bytes, at most half full."""
         capacity = 1 << min(longest, LONGEST).bit_length()
+        reader = Reader.of(longest)
         return cls(
-            reader=Reader.of(longest),
+            reader=reader,
+            listed=np.empty_like(reader.runs),
             mine=np.empty(capacity, np.uint64),
             my_stamps=np.full(capacity, -1, np.int64),
             theirs=np.empty(capacity, np.uint64),
@@ -432,14 +461,23 @@ def _jaccard(mine: Array, stamps: Array, row: int, size: int, theirs: Array, lea
 
 
 @kernel
+def _read_mine(texts: Array, row: int, ngram: int, sets: Array) -> int:
+    """Make ``row`` the one that others are compared with, and count its shingles."""
+    if sets.state[0] != row:
+        size = _distinct(texts, row, ngram, sets, sets.mine, sets.my_stamps, row)
+        sets.listed[:size] = sets.reader.runs[:size]
+        sets.state[1] = size
+        sets.state[0] = row
+    return int(sets.state[1])
+
+
+@kernel
 def similarity(texts: Array, row: int, other: int, ngram: int, least: float, sets: Array) -> float:
     """Divide the shingles that both rows have by those that either has; 0 if below ``least``.
 
     The set of ``row`` is kept for the next call with the same row.
     """
-    if sets.state[0] != row:
-        sets.state[1] = _distinct(texts, row, ngram, sets, sets.mine, sets.my_stamps, row)
-        sets.state[0] = row
+    _read_mine(texts, row, ngram, sets)
     slot = other % sets.recent_rows.shape[0]
     if sets.recent_rows[slot] != other:
         sets.state[2] += 1
@@ -456,17 +494,35 @@ def similarity(texts: Array, row: int, other: int, ngram: int, least: float, set
     return alike if alike >= least else 0.0
 
 
+class Rule(NamedTuple):
+    """What makes two rows alike, and how many rows a bucket holds.
+
+    ``unlike`` is the most places at which the sketches of two rows that are alike differ.
+    """
+
+    ngram: int
+    threshold: float
+    depth: int
+    unlike: int
+
+
 class Buckets(NamedTuple):
-    """``entries`` hold 32 bits of the band key and the newest row + 1; ``seen`` marks by row."""
+    """``entries`` hold 32 bits of the band key and the newest row + 1; ``seen`` marks by row.
+
+    A bucket takes the first ``Rule.depth`` rows that are kept; ``full`` says which of the bands'
+    buckets had no room for the row that is looked at, and ``found`` lists the rows in them.
+    """
 
     entries: NDArray[np.uint64]
     older: NDArray[np.int32]
     seen: NDArray[np.int32]
     places: NDArray[np.int64]
     first: NDArray[np.uint64]
+    full: NDArray[np.bool_]
+    found: NDArray[np.int64]
 
     @classmethod
-    def holding(cls, rows: int, bands: int) -> "Buckets":
+    def holding(cls, rows: int, bands: int, depth: int) -> "Buckets":
         """Make buckets for ``rows`` records; at most two thirds of the entries fill."""
         return cls(
             np.zeros((bands, rows * 3 // 2 + 8), np.uint64),
@@ -474,6 +530,8 @@ class Buckets(NamedTuple):
             np.full(rows, -1, np.int32),
             np.empty(bands, np.int64),
             np.empty(bands, np.uint64),
+            np.empty(bands, np.bool_),
+            np.empty(bands * depth + RAREST * LISTED, np.int64),
         )
 
 
@@ -503,83 +561,259 @@ def _newest(entries: Array, places: Array, first: Array, band: int, key: Any) ->
     return np.int64(entry & _NEWEST) - 1
 
 
-@kernel
-def _insert(buckets: Array, row: int, keys: Array) -> None:
-    """Put a row into its buckets; ``_newest`` has been called for each of them."""
-    entries, older = buckets.entries, buckets.older
-    places, first = buckets.places, buckets.first
-    for band in range(keys.shape[0]):
-        older[row, band] = np.int64(first[band] & _NEWEST) - 1
-        entries[band, places[band]] = ((keys[band] << _HALF) & _TAG) | np.uint64(row + 1)
+@inlined
+def _differing(one: Array, other: Array) -> Any:
+    """Count the places at which two sketches differ."""
+    total = np.uint64(0)
+    for word in range(SKETCH_WORDS):
+        bits = one[word] ^ other[word]
+        bits |= bits >> np.uint64(1)
+        bits |= bits >> np.uint64(2)
+        total += _count_ones(bits & _ONES)
+    return np.int64(total)
 
 
 @kernel
-def _witness(
-    texts: Array,
-    row: int,
-    keys: Array,
-    ngram: int,
-    threshold: float,
-    depth: int,
-    buckets: Array,
-    sets: Array,
-) -> tuple[int, float, bool]:
-    """Find a kept row at least ``threshold`` similar to ``row``.
+def _look_up(
+    buckets: Array, sketches: Array, row: int, keys: Array, rule: Array
+) -> tuple[int, int, bool]:
+    """List the rows that share a bucket with ``row`` and may be similar, once each.
 
-    Returns it (-1: none), the similarity, and whether a bucket held more than ``depth`` rows.
+    Returns how many they are, how many were looked at, and whether a bucket was full.
     """
-    deep = False
     _approach(buckets, keys)
     entries, older, seen = buckets.entries, buckets.older, buckets.seen
-    places, newest = buckets.places, buckets.first
+    places, first, full = buckets.places, buckets.first, buckets.full
+    found = buckets.found
+    count = looked = 0
+    crowded = False
     for band in range(keys.shape[0]):
-        other = _newest(entries, places, newest, band, keys[band])
-        steps = 0
-        while other >= 0 and steps < depth:
+        other = _newest(entries, places, first, band, keys[band])
+        held = 0
+        while other >= 0:
             if seen[other] != row:
                 seen[other] = row
-                alike = similarity(texts, row, other, ngram, threshold, sets)
-                if alike >= threshold:
-                    return other, alike, deep
+                looked += 1
+                if _differing(sketches[row], sketches[other]) <= rule.unlike:
+                    found[count] = other
+                    count += 1
             other = np.int64(older[other, band])
-            steps += 1
-        deep |= other >= 0
-    return -1, 0.0, deep
+            held += 1
+        full[band] = held >= rule.depth
+        crowded |= held >= rule.depth
+    return count, looked, crowded
+
+
+@kernel
+def _insert(buckets: Array, row: int, keys: Array) -> None:
+    """Put a row into its buckets that have room; ``_look_up`` has been called for it."""
+    entries, older = buckets.entries, buckets.older
+    places, first, full = buckets.places, buckets.first, buckets.full
+    for band in range(keys.shape[0]):
+        if not full[band]:
+            older[row, band] = np.int64(first[band] & _NEWEST) - 1
+            entries[band, places[band]] = ((keys[band] << _HALF) & _TAG) | np.uint64(row + 1)
+
+
+class Crowd(NamedTuple):
+    """The kept rows that found a bucket full, by their rarest shingles.
+
+    Two sets at least t similar share one of the (1 - t) of either that come first in any order of
+    all shingles (prefix filtering: Chaudhuri et al. 2006, Bayardo et al. 2007). The rarest first:
+    then what all rows share, such as boilerplate, comes last and proposes nobody. ``counters`` go
+    on counting; ``order`` is what they were when the table was made. ``heads`` hold 32 bits of the
+    shingle and its newest place in ``older`` + 1; ``lengths`` count the rows listed from there.
+    ``state`` is [rows, places used, pairs looked at, pairs compared, rows kept that found a list
+    of a shingle full].
+    """
+
+    counters: NDArray[np.uint32]
+    order: NDArray[np.uint32]
+    heads: NDArray[np.uint64]
+    older: NDArray[np.int32]
+    lengths: NDArray[np.uint8]
+    members: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    ranks: NDArray[np.uint64]
+    rarest: NDArray[np.uint64]
+    state: NDArray[np.int64]
+
+    @classmethod
+    def holding(cls, rows: int, before: "Crowd | None" = None) -> "Crowd":
+        """Make room for ``rows``; the order is that of the rows counted ``before``."""
+        counters = np.zeros(COUNTERS, np.uint32) if before is None else before.counters
+        return cls(
+            counters=counters,
+            order=counters.copy(),
+            heads=np.zeros(rows * RAREST * 3 // 2, np.uint64),
+            older=np.empty(rows * RAREST, np.int32),
+            lengths=np.empty(rows * RAREST, np.uint8),
+            members=np.empty(rows * RAREST, np.int32),
+            rows=np.empty(rows, np.int32),
+            ranks=np.empty(RAREST, np.uint64),
+            rarest=np.empty(RAREST, np.uint64),
+            state=np.array([0, 0, *([0, 0, 0] if before is None else before.state[2:])]),
+        )
+
+
+@kernel
+def _choose_rarest(crowd: Array, shingles: Array, threshold: float) -> int:
+    """Put the rarest shingles of a set into ``crowd.rarest``, in order; return how many."""
+    order, ranks, rarest = crowd.order, crowd.ranks, crowd.rarest
+    size = shingles.shape[0]
+    # The least overlap with a set that is similar enough; one is added for rounding.
+    wanted = min(size, size - np.int64(np.ceil(threshold * size - 1e-9)) + 1, RAREST)
+    held = 0
+    for s in range(size):
+        shingle = shingles[s]
+        count = np.uint64(order[np.int64(shingle & np.uint64(COUNTERS - 1))])
+        rank = (count << _HALF) | (shingle >> _HALF)
+        if held == wanted and rank >= ranks[held - 1]:
+            continue
+        at = held if held < wanted else held - 1
+        while at > 0 and ranks[at - 1] > rank:
+            ranks[at] = ranks[at - 1]
+            rarest[at] = rarest[at - 1]
+            at -= 1
+        ranks[at] = rank
+        rarest[at] = shingle
+        held = min(held + 1, wanted)
+    return held
+
+
+@inlined
+def _head(heads: Array, shingle: Any) -> Any:
+    """Find the entry of a shingle, or the free one where it belongs."""
+    tag = (shingle << _HALF) & _TAG
+    at = np.int64(((shingle >> _HALF) * np.uint64(heads.shape[0])) >> _HALF)
+    while heads[at] != 0 and (heads[at] & _TAG) != tag:
+        at = np.int64(at + 1 if at + 1 < heads.shape[0] else 0)
+    return at
+
+
+@kernel
+def _meet(
+    crowd: Array, sketches: Array, row: int, chosen: int, rule: Array, buckets: Array
+) -> tuple[int, bool]:
+    """List in ``buckets.found`` the rows of the crowd that may be similar and were in no bucket.
+
+    The first ``chosen`` of ``crowd.rarest`` are the row's. Also says whether a shingle's list was
+    full, so that rows may be missing from it.
+    """
+    heads, older, lengths, members = crowd.heads, crowd.older, crowd.lengths, crowd.members
+    seen, found = buckets.seen, buckets.found
+    count = 0
+    crowded = False
+    for k in range(chosen):
+        place = np.int64(heads[_head(heads, crowd.rarest[k])] & _NEWEST) - 1
+        crowded |= bool(place >= 0 and lengths[place] >= LISTED)
+        while place >= 0:
+            other = np.int64(members[place])
+            if seen[other] != row:
+                seen[other] = row
+                crowd.state[2] += 1
+                if _differing(sketches[row], sketches[other]) <= rule.unlike:
+                    found[count] = other
+                    count += 1
+            place = np.int64(older[place])
+    return count, crowded
+
+
+@kernel
+def _join_crowd(crowd: Array, row: int, chosen: int) -> None:
+    """Put a row into the crowd by its rarest shingles; a list that is full takes no more."""
+    heads, older, lengths, members = crowd.heads, crowd.older, crowd.lengths, crowd.members
+    crowd.rows[crowd.state[0]] = row
+    crowd.state[0] += 1
+    for k in range(chosen):
+        shingle = crowd.rarest[k]
+        at = _head(heads, shingle)
+        before = np.int64(heads[at] & _NEWEST) - 1
+        length = np.int64(lengths[before]) if before >= 0 else 0
+        if length < LISTED:
+            place = crowd.state[1]
+            older[place] = before
+            lengths[place] = length + 1
+            members[place] = row
+            heads[at] = ((shingle << _HALF) & _TAG) | np.uint64(place + 1)
+            crowd.state[1] = place + 1
+
+
+@inlined
+def _count_shingles(crowd: Array, shingles: Array) -> None:
+    for s in range(shingles.shape[0]):
+        crowd.counters[np.int64(shingles[s] & np.uint64(COUNTERS - 1))] += np.uint32(1)
+
+
+@kernel
+def move_crowd(texts: Array, rule: Array, before: Array, after: Array, sets: Array) -> None:
+    """Put the rows of ``before`` into ``after``, a larger and empty one with a newer order."""
+    for member in range(before.state[0]):
+        row = before.rows[member]
+        size = _read_mine(texts, row, rule.ngram, sets)
+        chosen = _choose_rarest(after, sets.listed[:size], rule.threshold)
+        _join_crowd(after, row, chosen)
+
+
+@kernel
+def _first_alike(
+    texts: Array, row: int, found: Array, rule: Array, sets: Array, state: Array
+) -> tuple[int, float]:
+    """Give the first of the rows ``found`` that is similar enough, and how similar; -1 if none."""
+    for i in range(found.shape[0]):
+        state[3] += 1
+        alike = similarity(texts, row, found[i], rule.ngram, rule.threshold, sets)
+        if alike >= rule.threshold:
+            return found[i], alike
+    return -1, 0.0
 
 
 @kernel
 def keep_first(
     texts: Array,
     first: int,
+    start: int,
     keys: Array,
     filled: Array,
-    ngram: int,
-    threshold: float,
-    depth: int,
+    sketches: Array,
+    rule: Array,
     buckets: Array,
+    crowd: Array,
     sets: Array,
     witness: Array,
     jaccard: Array,
 ) -> int:
     """Drop each row that is at least ``threshold`` similar to a kept one; keep the others.
 
-    ``witness[i]`` becomes the kept row, or -1. In each bucket the ``depth`` newest kept rows are
-    compared; returns the number of rows kept though a bucket held more.
+    ``witness[i]`` becomes the kept row, or -1. Returns the place in ``keys`` where the crowd has no
+    more room: the rows from there on wait until it has moved.
     """
-    bounded = 0
-    for r in range(keys.shape[0]):
+    found = buckets.found
+    for r in range(start, keys.shape[0]):
+        if crowd.state[0] == crowd.rows.shape[0]:
+            return int(r)
         row = first + r
         witness[row] = -1
-        if filled[r]:
-            other, alike, deep = _witness(
-                texts, row, keys[r], ngram, threshold, depth, buckets, sets
-            )
-            witness[row] = other
-            jaccard[row] = alike
+        if not filled[r]:
+            continue
+        count, looked, full = _look_up(buckets, sketches, row, keys[r], rule)
+        crowd.state[2] += looked
+        other, alike = _first_alike(texts, row, found[:count], rule, sets, crowd.state)
+        if other < 0 and full:
+            size = _read_mine(texts, row, rule.ngram, sets)
+            mine = sets.listed[:size]
+            chosen = _choose_rarest(crowd, mine, rule.threshold)
+            count, partly = _meet(crowd, sketches, row, chosen, rule, buckets)
+            other, alike = _first_alike(texts, row, found[:count], rule, sets, crowd.state)
             if other < 0:
-                bounded += deep
-                _insert(buckets, row, keys[r])
-    return bounded
+                crowd.state[4] += partly
+                _join_crowd(crowd, row, chosen)
+                _count_shingles(crowd, mine)
+        witness[row] = other
+        jaccard[row] = alike
+        if other < 0:
+            _insert(buckets, row, keys[r])
+    return len(keys)
 
 
 @inlined
@@ -591,35 +825,19 @@ def _root(parents: Array, row: Any) -> Any:
 
 
 @kernel
-def _join(
-    texts: Array,
-    row: int,
-    keys: Array,
-    ngram: int,
-    threshold: float,
-    depth: int,
-    buckets: Array,
-    sets: Array,
-    parents: Array,
+def _unite(
+    texts: Array, row: int, found: Array, rule: Array, sets: Array, state: Array, parents: Array
 ) -> bool:
-    """Join ``row`` with all rows similar to it; True if one of them has the same shingles."""
-    _approach(buckets, keys)
-    entries, older, seen = buckets.entries, buckets.older, buckets.seen
-    places, newest = buckets.places, buckets.first
-    for band in range(keys.shape[0]):
-        other = _newest(entries, places, newest, band, keys[band])
-        steps = 0
-        while other >= 0 and steps < depth:
-            mine, theirs = _root(parents, np.int64(row)), _root(parents, other)
-            if mine != theirs and seen[other] != row:
-                seen[other] = row
-                alike = similarity(texts, row, other, ngram, threshold, sets)
-                if alike >= threshold:
-                    parents[max(mine, theirs)] = min(mine, theirs)
-                if alike == 1.0:
-                    return True
-            other = np.int64(older[other, band])
-            steps += 1
+    """Join ``row`` with those ``found`` that are similar; True if one has the same shingles."""
+    for i in range(found.shape[0]):
+        mine, theirs = _root(parents, np.int64(row)), _root(parents, found[i])
+        if mine != theirs:
+            state[3] += 1
+            alike = similarity(texts, row, found[i], rule.ngram, rule.threshold, sets)
+            if alike >= rule.threshold:
+                parents[max(mine, theirs)] = min(mine, theirs)
+            if alike == 1.0:
+                return True
     return False
 
 
@@ -627,27 +845,45 @@ def _join(
 def connect(
     texts: Array,
     first: int,
+    start: int,
     keys: Array,
     filled: Array,
-    ngram: int,
-    threshold: float,
-    depth: int,
+    sketches: Array,
+    rule: Array,
     buckets: Array,
+    crowd: Array,
     sets: Array,
     parents: Array,
-) -> None:
+) -> int:
     """Join each row with the rows that are at least ``threshold`` similar to it.
 
     Rows of one component are not compared again, and a row equal to one in the buckets is not put
-    there: what is similar to it is similar to the other. A parent is never a later row.
+    there: what is similar to it is similar to the other. A parent is never a later row. Returns
+    where the crowd has no more room, as ``keep_first`` does.
     """
-    for r in range(keys.shape[0]):
+    found = buckets.found
+    for r in range(start, keys.shape[0]):
+        if crowd.state[0] == crowd.rows.shape[0]:
+            return int(r)
         row = first + r
         parents[row] = row
-        if filled[r] and not _join(
-            texts, row, keys[r], ngram, threshold, depth, buckets, sets, parents
-        ):
+        if not filled[r]:
+            continue
+        count, looked, full = _look_up(buckets, sketches, row, keys[r], rule)
+        crowd.state[2] += looked
+        equal = _unite(texts, row, found[:count], rule, sets, crowd.state, parents)
+        if full and not equal:
+            size = _read_mine(texts, row, rule.ngram, sets)
+            mine = sets.listed[:size]
+            chosen = _choose_rarest(crowd, mine, rule.threshold)
+            count, _ = _meet(crowd, sketches, row, chosen, rule, buckets)
+            equal = _unite(texts, row, found[:count], rule, sets, crowd.state, parents)
+            if not equal:
+                _join_crowd(crowd, row, chosen)
+                _count_shingles(crowd, mine)
+        if not equal:
             _insert(buckets, row, keys[r])
+    return len(keys)
 
 
 @inlined

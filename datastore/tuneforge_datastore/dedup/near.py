@@ -3,12 +3,16 @@
 MinHash LSH only proposes pairs; each is verified by the true Jaccard similarity of the two shingle
 sets. Rows are read in order and compared with kept rows only, so every dropped row names a kept one
 that is at least ``threshold`` similar (chains of pairwise similar rows are not followed).
+
+Boilerplate that many rows share fills buckets with rows that are no duplicates of each other. A
+bucket therefore takes a few rows only; those that found it full are compared by their rarest
+shingles, which boilerplate is not among (``kernels.Crowd``).
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,25 +24,36 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CHUNK = 16_384
-# Kept rows compared in one bucket. Only boilerplate that many rows share which are no duplicates of
-# each other fills a bucket further; without a bound that is quadratic.
-DEPTH = 16
+# Kept rows in one bucket. Only boilerplate that many rows share which are no duplicates of each
+# other would fill a bucket further; without a bound that is quadratic.
+DEPTH = 4
 
 Keys = NDArray[np.uint64]
 Filled = NDArray[np.uint8]
+
+
+class Chunk(NamedTuple):
+    """What is computed of the rows from ``first`` on before they are looked up."""
+
+    first: int
+    keys: Keys
+    filled: Filled
 
 
 @dataclass(frozen=True)
 class NearDuplicates:
     """Parallel arrays: row ``dropped[i]`` is ``jaccard[i]`` similar to the kept row ``kept[i]``.
 
-    ``bounded`` counts the rows kept though a bucket held more rows than were compared with them.
+    ``proposed`` counts the pairs looked at, ``compared`` those whose shingles were. ``bounded``
+    counts the rows kept that share boilerplate, and a rarer shingle with more rows than are listed.
     """
 
     dropped: NDArray[np.int64]
     kept: NDArray[np.int64]
     jaccard: NDArray[np.float64]
     bounded: int
+    proposed: int
+    compared: int
 
 
 class _Search:
@@ -53,51 +68,82 @@ class _Search:
         permutations: int,
         seed: int,
     ) -> None:
-        from tuneforge_datastore.dedup.kernels import Buckets, Sets
+        from tuneforge_datastore.dedup.kernels import (
+            LISTED,
+            SKETCH_WORDS,
+            SKETCHED,
+            Buckets,
+            Crowd,
+            Rule,
+            Sets,
+        )
 
         self.texts = columns.read(texts)
         self.rows = len(texts)
-        self.ngram = ngram
         self.longest = self.texts.longest()
         self.bands = geometry.choose(threshold, permutations)
         used = self.bands.number * self.bands.rows
+        unlike = geometry.most_unlike(threshold, min(used, SKETCHED))
+        self.rule = Rule(ngram, threshold, DEPTH, unlike)
         random = np.random.Generator(np.random.PCG64(seed))
         self.multipliers = random.integers(2**32, size=used, dtype=np.uint32) | np.uint32(1)
         self.increments = random.integers(2**32, size=used, dtype=np.uint32)
-        self.buckets = Buckets.holding(self.rows, self.bands.number)
+        self.buckets = Buckets.holding(self.rows, self.bands.number, DEPTH)
+        self.sketches = np.empty((self.rows, SKETCH_WORDS), np.uint64)
+        # Before any row is counted all shingles are as rare: no more rows than any list has room
+        # for. It doubles when it is full, and what is rare is then decided anew.
+        self.crowd = Crowd.holding(LISTED)
         self.sets = Sets.holding(self.longest)
 
-    def _keys(self, first: int) -> tuple[int, Keys, Filled]:
+    def _chunk(self, first: int) -> Chunk:
         from tuneforge_datastore.dedup.kernels import Reader, band_keys
 
         count = min(CHUNK, self.rows - first)
-        keys = np.empty((count, self.bands.number), np.uint64)
-        filled = np.empty(count, np.uint8)
+        made = Chunk(
+            first,
+            np.empty((count, self.bands.number), np.uint64),
+            np.empty(count, np.uint8),
+        )
         band_keys(
             self.texts,
             first,
-            self.ngram,
+            self.rule.ngram,
             self.multipliers,
             self.increments,
             self.bands.rows,
             Reader.of(self.longest),
-            keys,
-            filled,
+            made.keys,
+            made.filled,
+            self.sketches,
         )
-        return first, keys, filled
+        return made
 
-    def run(self, threads: int, visit: Callable[[int, Keys, Filled], None]) -> None:
-        """Call ``visit(first, keys, filled)`` for each chunk of rows, in order."""
+    def _visit(self, chunk: Chunk, visit: Callable[[Chunk, int], int]) -> None:
+        from tuneforge_datastore.dedup.kernels import Crowd, move_crowd
+
+        at = visit(chunk, 0)
+        while at < len(chunk.keys):
+            larger = Crowd.holding(2 * len(self.crowd.rows), self.crowd)
+            move_crowd(self.texts, self.rule, self.crowd, larger, self.sets)
+            self.crowd = larger
+            at = visit(chunk, at)
+
+    def run(self, threads: int, visit: Callable[[Chunk, int], int]) -> None:
+        """Call ``visit(chunk, start)`` for each chunk of rows, in order.
+
+        It returns the place where it ended, and is called for the rest of the chunk when the crowd
+        has room again.
+        """
         # Twice the threads in flight bounds memory and keeps every thread busy.
         ahead = 2 * max(1, threads)
         starts = range(0, self.rows, CHUNK)
         with ThreadPoolExecutor(max(1, threads)) as pool:
-            pending = [pool.submit(self._keys, first) for first in starts[:ahead]]
+            pending = [pool.submit(self._chunk, first) for first in starts[:ahead]]
             for first in starts:
-                visit(*pending.pop(0).result())
+                self._visit(pending.pop(0).result(), visit)
                 following = first + ahead * CHUNK
                 if following < self.rows:
-                    pending.append(pool.submit(self._keys, following))
+                    pending.append(pool.submit(self._chunk, following))
 
 
 def near_duplicates(
@@ -119,27 +165,28 @@ def near_duplicates(
     found = _Search(texts, threshold=threshold, ngram=ngram, permutations=permutations, seed=seed)
     witness = np.empty(found.rows, np.int64)
     jaccard = np.empty(found.rows, np.float64)
-    bounded = 0
 
-    def visit(first: int, keys: Keys, filled: Filled) -> None:
-        nonlocal bounded
-        bounded += keep_first(
+    def visit(chunk: Chunk, start: int) -> int:
+        ended: int = keep_first(
             found.texts,
-            first,
-            keys,
-            filled,
-            ngram,
-            threshold,
-            DEPTH,
+            chunk.first,
+            start,
+            chunk.keys,
+            chunk.filled,
+            found.sketches,
+            found.rule,
             found.buckets,
+            found.crowd,
             found.sets,
             witness,
             jaccard,
         )
+        return ended
 
     found.run(threads, visit)
     dropped = np.flatnonzero(witness >= 0)
-    return NearDuplicates(dropped, witness[dropped], jaccard[dropped], bounded)
+    proposed, compared, bounded = found.crowd.state[2:].tolist()
+    return NearDuplicates(dropped, witness[dropped], jaccard[dropped], bounded, proposed, compared)
 
 
 def clusters(
@@ -160,19 +207,21 @@ def clusters(
     found = _Search(texts, threshold=threshold, ngram=ngram, permutations=permutations, seed=seed)
     parents = np.empty(found.rows, np.int64)
 
-    def visit(first: int, keys: Keys, filled: Filled) -> None:
-        connect(
+    def visit(chunk: Chunk, start: int) -> int:
+        ended: int = connect(
             found.texts,
-            first,
-            keys,
-            filled,
-            ngram,
-            threshold,
-            DEPTH,
+            chunk.first,
+            start,
+            chunk.keys,
+            chunk.filled,
+            found.sketches,
+            found.rule,
             found.buckets,
+            found.crowd,
             found.sets,
             parents,
         )
+        return ended
 
     found.run(threads, visit)
     # A parent is never a later row, so one pass in order resolves every chain.

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tuneforge_datastore.dedup.bands import choose
+from tuneforge_datastore.dedup.bands import choose, most_unlike
 from tuneforge_datastore.dedup.near import clusters, near_duplicates
 from tuneforge_datastore.dedup.shingles import jaccard, shingles, words
 
@@ -116,19 +116,24 @@ def test_recall_at_the_threshold_is_what_the_bands_promise() -> None:
     assert len(found.dropped) / 3000 >= 0.999
 
 
-def test_clusters_are_the_connected_components() -> None:
-    texts = corpus(700, seed=5)
-    parents = list(range(len(texts)))
+def components(rows: int, pairs: set[tuple[int, int]]) -> list[int]:
+    """The first row of each row's connected component."""
+    parents = list(range(rows))
 
     def root(row: int) -> int:
         while parents[row] != row:
             row = parents[row]
         return row
 
-    for one, other in sorted(brute_force(texts, 0.6, 5)):
+    for one, other in sorted(pairs):
         low, high = sorted((root(one), root(other)))
         parents[high] = low
-    expected = [root(row) for row in range(len(texts))]
+    return [root(row) for row in range(rows)]
+
+
+def test_clusters_are_the_connected_components() -> None:
+    texts = corpus(700, seed=5)
+    expected = components(len(texts), brute_force(texts, 0.6, 5))
     assert clusters(pa.array(texts), threshold=0.6).tolist() == expected
 
 
@@ -190,17 +195,86 @@ def test_the_kernel_reads_texts_as_plain_python_does(texts: list[str], ngram: in
         assert kernels.similarity(read, one, other, ngram, 0.0, sets) == pytest.approx(expected)
 
 
-def test_boilerplate_that_all_rows_share_stays_bounded() -> None:
-    rng = random.Random(7)
+def boilerplate(rows: int, seed: int = 7) -> list[str]:
+    """Texts of 120 words that begin with the same 90: any two are 0.59 similar."""
+    rng = random.Random(seed)
     prefix = " ".join(f"p{i}" for i in range(90))
-    texts = [
-        f"{prefix} {' '.join(f'u{rng.randrange(10**9)}' for _ in range(30))}" for _ in range(6000)
+    return [
+        f"{prefix} {' '.join(f'u{rng.randrange(10**9)}' for _ in range(30))}" for _ in range(rows)
     ]
-    texts += texts[:500]  # true duplicates are still found among the boilerplate
+
+
+def edited_ends(texts: list[str], words: int) -> list[str]:
+    """The texts with their last ``words`` words replaced."""
+    return [
+        " ".join([*text.split()[:-words], *(f"e{row}x{i}" for i in range(words))])
+        for row, text in enumerate(texts)
+    ]
+
+
+def test_boilerplate_that_all_rows_share_hides_no_duplicate() -> None:
+    texts = boilerplate(6000)
+    # 116 shingles, the last 10 replaced: J = 106 / 126 = 0.84, found by what is rare in them alone.
+    texts += [*texts[:500], *edited_ends(texts[500:1000], 10)]
     found = near_duplicates(pa.array(texts), threshold=0.8)
-    assert found.dropped.tolist() == list(range(6000, 6500))
-    assert found.kept.tolist() == list(range(500))
-    assert found.bounded > 0
+    assert found.dropped.tolist() == list(range(6000, 7000))
+    assert found.kept.tolist() == list(range(1000))
+    assert found.jaccard[500:] == pytest.approx(106 / 126)
+    assert found.bounded == 0
+
+
+def test_the_work_on_boilerplate_grows_with_the_rows() -> None:
+    texts = boilerplate(12_000)
+    few, many = (near_duplicates(pa.array(texts[:rows])) for rows in (3000, 12_000))
+    assert few.bounded == many.bounded == 0
+    # Three in ten of all pairs share a band: four times the rows have sixteen times the pairs.
+    assert many.proposed / 12_000 < 1.2 * few.proposed / 3000
+    assert many.proposed / 12_000 < 60
+    assert many.compared / 12_000 < 5
+
+
+def test_sentences_that_many_rows_share_behind_boilerplate() -> None:
+    rng = random.Random(8)
+    prefix = " ".join(f"p{i}" for i in range(70))
+    sentences = [" ".join(f"s{n}w{i}" for i in range(16)) for n in range(400)]
+    texts = [f"{prefix} {' '.join(rng.choices(sentences, k=3))}" for _ in range(12_000)]
+    few = near_duplicates(pa.array(texts[:3000]))
+    many = near_duplicates(pa.array([*texts, *edited_ends(texts[:1000], 5)]))
+    # Their sentences are in more rows than are listed for a shingle, how they follow is not.
+    assert many.bounded > 0
+    assert {*range(12_000, 13_000)} <= {*many.dropped.tolist()}
+    assert many.proposed / 13_000 < 2 * few.proposed / 3000
+    assert many.compared / 13_000 < 2
+
+
+def test_boilerplate_is_compared_as_if_with_all_pairs() -> None:
+    rng = random.Random(9)
+    texts = boilerplate(180)
+    for row in range(180):
+        words = texts[row].split()
+        for _ in range(rng.randrange(6)):
+            words[rng.randrange(len(words))] = f"e{rng.randrange(100)}"
+        texts.append(" ".join(words))
+    pairs = brute_force(texts, 0.8, 5)
+    kept: list[int] = []
+    for row in range(len(texts)):
+        if not any((earlier, row) in pairs for earlier in kept):
+            kept.append(row)
+    found = near_duplicates(pa.array(texts))
+    assert sorted({*range(360)} - {*found.dropped.tolist()}) == kept
+    assert len(kept) < 300
+    assert clusters(pa.array(texts)).tolist() == components(len(texts), pairs)
+
+
+def test_boilerplate_is_found_alike_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = boilerplate(700)
+    column = pa.array([*texts, *edited_ends(texts[:300], 5)])
+    expected = near_duplicates(column), clusters(column)
+    monkeypatch.setattr("tuneforge_datastore.dedup.near.CHUNK", 97)
+    found = near_duplicates(column, threads=3)
+    for name in ("dropped", "kept", "jaccard", "bounded", "proposed", "compared"):
+        assert np.array_equal(getattr(found, name), getattr(expected[0], name))
+    assert np.array_equal(clusters(column, threads=3), expected[1])
 
 
 def test_bands_follow_threshold_and_permutations() -> None:
@@ -211,6 +285,17 @@ def test_bands_follow_threshold_and_permutations() -> None:
         assert bands.miss(threshold) <= 5e-4
         assert bands.number * bands.rows <= 256
     assert choose(0.95, 128).rows > choose(0.6, 128).rows
+
+
+@pytest.mark.parametrize("similarity", [0.6, 0.8, 0.95])
+def test_sketches_of_similar_rows_differ_at_few_places(similarity: float) -> None:
+    rng = random.Random(10)
+    most = most_unlike(similarity, 125)
+    chance = similarity + (1 - similarity) / 16
+    draws = [sum(rng.random() >= chance for _ in range(125)) for _ in range(3000)]
+    assert sum(unlike > most for unlike in draws) <= 2
+    assert most < 125 * (1 - chance) * 4
+    assert most_unlike(1.0, 125) == 0
 
 
 def test_importing_the_package_does_not_load_numba() -> None:
