@@ -2,6 +2,7 @@
 
 import types
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import Discriminator, Tag
@@ -129,6 +130,8 @@ def spoken(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return f'the text "{value}"' if len(value) <= 40 else f'the text "{value[:37]}..."'
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
     if isinstance(value, int | float):
         return str(value) if abs(value) < 10**18 else "a very large number"
     if isinstance(value, dict):
