@@ -47,6 +47,7 @@ def merge(
     """
     from tuneforge_specs.errors import UsageError
 
+    from tuneforge.cli.export import Lines
     from tuneforge.merge.standalone import merges_of
 
     loaded, converted = _load(plan, sets or ())
@@ -67,7 +68,7 @@ def merge(
     for one in found:
         target = output if len(found) == 1 else output / one.name
         started = time.monotonic()
-        report = one.write(target, workers, _progress(one.name, quiet=json))
+        report = one.write(target, workers, _progress(one.name, quiet=json), Lines(quiet=json))
         seconds = time.monotonic() - started
         reports.append({"merge": one.name, "folder": str(target), "seconds": seconds, **report})
         if not json:

@@ -1,18 +1,18 @@
 """A PEFT LoRA folder: its configuration and where the factors of each module lie."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from tuneforge_specs.errors import DataError, EnvironmentMissing
+from tuneforge_specs.errors import DataError
 
+from tuneforge.merge.adapter_kinds import kind_by_peft, read_config
 from tuneforge.weights import Weights, open_weights
 
-_PREFIX = "base_model.model."
+PREFIX: Final = "base_model.model."
 _PARTS = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
     r"(?P<leaf>\.weight|\.bias)?"
@@ -20,11 +20,9 @@ _PARTS = re.compile(
 # These start from a base whose weights the initialisation itself changed.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _UNSUPPORTED = {
-    "target_parameters": "adapts parameters of fused experts",
     "layer_replication": "replicates layers",
     "alora_invocation_tokens": "is an activated LoRA, which acts on some tokens only",
     "arrow_config": "routes between adapters",
-    "trainable_token_indices": "trains single tokens",
     "use_qalora": "is a QALoRA adapter",
     "velora_config": "is a VeLoRA adapter",
 }
@@ -75,7 +73,7 @@ def read_adapter(folder: Path) -> Adapter:
     adapter = Adapter(folder, config, open_weights(folder, stem="adapter_model"))
     parts: dict[str, dict[str, str]] = {}
     for key in adapter.weights:
-        name = key.removeprefix(_PREFIX)
+        name = key.removeprefix(PREFIX)
         match = _PARTS.fullmatch(name)
         if match is not None:
             leaf = "bias" if match["leaf"] == ".bias" else "weight"
@@ -94,25 +92,17 @@ def read_adapter(folder: Path) -> Adapter:
     return adapter
 
 
+_FOLD = (
+    'fold it into its base first, [merge.NAME] method = "lora", and go on with { merge = "NAME" }'
+)
 _PEFT = "merge it with peft (merge_and_unload) and give the result as `model = ...`"
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    file = folder / "adapter_config.json"
-    if not file.is_file():
-        raise EnvironmentMissing(
-            f"{folder}: no adapter_config.json, so this is not a PEFT adapter folder",
-            "for a folder of full weights write `model = ...` instead of `adapter = ...`",
-        )
-    try:
-        config: Any = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not JSON", "restore the adapter") from error
-    if not isinstance(config, dict):
-        raise DataError(f"{file}: not a JSON object", "restore the adapter")
-    kind = config.get("peft_type")
-    if kind != "LORA":
-        raise DataError(f"{folder}: a {kind} adapter, not LoRA", _PEFT)
+    config = read_config(folder)
+    kind = kind_by_peft(folder, config)
+    if kind:
+        raise DataError(f"{folder}: a {kind} adapter is not a sum of low-rank products", _FOLD)
     for key, what in _UNSUPPORTED.items():
         if config.get(key):
             raise DataError(f"{folder}: this adapter {what} ({key})", _PEFT)

@@ -13,7 +13,8 @@ from tuneforge.merge.plan import MergePlan, TensorPlan
 
 # Bytes a second and thread, measured on two cores of a shared machine: an estimate, no promise.
 _RATES = {
-    "copy": 1.5e9, "cast": 6e8, "lora": 2.5e8, "linear": 5e8, "greedy_soup": 5e8, "slerp": 3e8,
+    "copy": 1.5e9, "cast": 6e8, "lora": 2.5e8, "peft": 1e8,
+    "linear": 5e8, "greedy_soup": 5e8, "slerp": 3e8,
 }  # fmt: skip
 _SLOW_RATE = 1.2e8
 
@@ -23,6 +24,7 @@ def plan_values(plan: MergePlan, threads: int) -> dict[str, Any]:
     return {
         "method": plan.spec.method,
         "onto": plan.onto.name,
+        "through_torch": plan.kinds,
         "vocabulary": plan.alignment.summary() if plan.alignment is not None else {},
         "bytes_in": plan.bytes_in,
         "bytes_out": plan.bytes_out,
@@ -66,6 +68,8 @@ def plan_lines(plan: MergePlan, threads: int) -> list[str]:
     ]
     for source in plan.sources:
         kind = "model" if source.model is not None else f"adapter, {len(source.pieces)} tensors"
+        if source.by_peft:
+            kind = f"{source.kind} adapter, through torch: PEFT folds it"
         lines.append(f"  input   {source.label} ({kind}), weight {setting_text(source.weight)}")
     if isinstance(plan.spec, GreedySoupMerge):
         lines.append(f"  judge   evaluate.{plan.spec.evaluate} decides in the build who stays in")

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuneforge_specs.errors import EnvironmentMissing
 from tuneforge_specs.merge import ModelMerge
 
+from tuneforge.merge.by_peft import RunJob, check_packages, fold, kinds_by_peft, planned
 from tuneforge.merge.carry import carry_files
 from tuneforge.merge.model import open_model
 from tuneforge.merge.place import plain
 from tuneforge.merge.plan import MergePlan, plan_merge
-from tuneforge.merge.resolve import InputFolder, choose_onto, open_sources
+from tuneforge.merge.resolve import InputFolder, check_base, choose_onto, open_sources
 from tuneforge.merge.run import Progress, TensorResult, run_plan
 from tuneforge.merge.vocabulary.read import holds_tokenizer
 
@@ -25,8 +27,16 @@ def plan_from(
 ) -> MergePlan:
     """Open base and inputs, reading headers only, and fix the plan."""
     model = open_model(base)
-    sources = open_sources(model, str(base_facts.get("digest", "")), spec, inputs)
-    return plan_merge(model, sources, spec, choose_onto(spec, inputs, base_dtype), seed)
+    onto = choose_onto(spec, inputs, base_dtype)
+    digest = str(base_facts.get("digest", ""))
+    kinds = kinds_by_peft(spec, inputs)
+    if kinds:
+        for place in inputs:
+            check_base(place, digest)
+        sources = planned(model, inputs, kinds)
+    else:
+        sources = open_sources(model, digest, spec, inputs)
+    return plan_merge(model, sources, spec, onto, seed)
 
 
 def merge_into(
@@ -40,12 +50,21 @@ def merge_into(
     seed: int,
     threads: int,
     progress: Progress,
+    run_job: RunJob | None = None,
 ) -> dict[str, Any]:
     """Write the merged model into ``folder`` and return what merge.json says.
 
     Everything is checked before the first byte is written; the caller makes the folder visible.
+    ``run_job`` runs a worker and returns its output, for adapters that only PEFT can fold.
     """
     plan = plan_from(base, base_facts, base_dtype, spec, inputs, seed)
+    kinds = plan.kinds
+    if kinds:
+        check_packages(kinds)
+        if run_job is None:
+            raise EnvironmentMissing(f"{next(iter(kinds))}: no worker to fold it in", "use a build")
+        sources = fold(plan.base, inputs, plan.onto, run_job)
+        plan = plan_merge(plan.base, sources, spec, plan.onto, seed)
     results = run_plan(plan, folder, threads, progress)
     tokenizers = [place.folder for place in inputs if place.adapter or place.training]
     tokenizer = carry_files(plan, folder, [path for path in tokenizers if holds_tokenizer(path)])

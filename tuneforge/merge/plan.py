@@ -23,11 +23,13 @@ from tuneforge.weights.dtypes import FROM_TORCH, MERGEABLE
 
 # Interpreter, numpy and numba with compiled loops, measured.
 _PROGRAM = 180 << 20
+# The same with torch, transformers and PEFT.
+_TORCH = 900 << 20
 
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """One tensor of the result. ``action``: copy, cast, lora, replace, stack or the method's name.
+    """One tensor of the result. ``action``: copy, cast, lora, peft, replace, stack or the method.
 
     A stacked tensor is ``scale`` times the tensor ``origin`` of its one source.
     """
@@ -87,7 +89,14 @@ class MergePlan:
     def peak_memory(self, threads: int) -> int:
         """Estimate the peak resident bytes with so many threads."""
         working = max((_working_set(tensor) for tensor in self.tensors), default=0)
-        return _PROGRAM + threads * working
+        streamed = _PROGRAM + threads * working
+        # PEFT holds the whole base in the worker, and what it changed when that is written.
+        return max(streamed, _TORCH + 2 * self.base.weights.nbytes) if self.kinds else streamed
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kinds of the adapters that PEFT folds, by label."""
+        return {source.label: source.kind for source in self.sources if source.by_peft}
 
 
 def _working_set(tensor: TensorPlan) -> int:
@@ -195,6 +204,8 @@ def _tensor(
         return TensorPlan(entry, "copy", ())
     if isinstance(spec, LoraMerge):
         action = "lora" if touching else "cast"
+        if any(source.by_peft for source in touching):
+            action = "peft"
     else:
         method = method_named(spec.method)
         touching = tuple(sources) if touching or _always(method) else ()

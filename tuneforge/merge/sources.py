@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Source:
     """One input. ``pieces`` maps base tensors to an adapter's updates; empty for full weights.
 
+    ``by_peft``: the tensors that PEFT will change, for an adapter of a ``kind`` that it folds.
     ``tokenizer``: its folder, if it holds one. ``alignment``: the vocabulary its rows are read in.
     """
 
@@ -29,6 +30,8 @@ class Source:
     density: Varied = 1.0
     model: Model | None = None
     pieces: dict[str, list[Piece]] = field(default_factory=dict)
+    kind: str = "LoRA"
+    by_peft: frozenset[str] = frozenset()
     tokenizer: Path | None = None
     alignment: "Alignment | None" = None
 
@@ -42,7 +45,7 @@ class Source:
 
     def touches(self, name: str) -> bool:
         """Whether this input may differ from the base in a tensor."""
-        return self.model is not None or name in self.pieces
+        return self.model is not None or name in self.pieces or name in self.by_peft
 
     def rows(self, name: str) -> "Rows":
         """Return a tensor (the base's stored name) as this input has it."""

@@ -30,6 +30,9 @@ from tuneforge.merge.plan import MergePlan
 from tuneforge.merge.resolve import InputFolder, input_folder
 from tuneforge.merge.run import Progress
 from tuneforge.plan.hub import locate
+from tuneforge.step import Reporter
+
+_RUN = ".run"  # of a worker, in the folder that is being written
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,13 @@ class Standalone:
             self.base, self._facts(), self.base_dtype, self.spec, self.inputs, self.seed
         )
 
-    def write(self, folder: Path, threads: int, progress: Progress) -> dict[str, Any]:
+    def write(
+        self, folder: Path, threads: int, progress: Progress, reporter: Reporter
+    ) -> dict[str, Any]:
         """Merge into ``folder``, which appears only when it is whole."""
         with appearing(folder) as partial:
-            report = self._write(partial, threads, progress)
+            report = self._write(partial, threads, progress, reporter)
+            shutil.rmtree(partial / _RUN, ignore_errors=True)
             text = json.dumps(report, indent=1, sort_keys=True)
             (partial / "merge.json").write_text(text + "\n", "utf-8")
         return report
@@ -68,7 +74,9 @@ class Standalone:
                 f"run tuneforge build merge.{self.name}; --dry-run and --analyse work here",
             )
 
-    def _write(self, folder: Path, threads: int, progress: Progress) -> dict[str, Any]:
+    def _write(
+        self, folder: Path, threads: int, progress: Progress, reporter: Reporter
+    ) -> dict[str, Any]:
         facts = self._facts()
         if isinstance(self.spec, AdapterMerge):
             plan = self._adapter_plan(facts)
@@ -83,6 +91,7 @@ class Standalone:
             seed=self.seed,
             threads=threads,
             progress=progress,
+            run_job=lambda job: _worker(folder / _RUN, job, reporter),
         )
 
     def _adapter_plan(self, facts: dict[str, Any]) -> AdapterPlan:
@@ -147,6 +156,12 @@ def _folder(name: str, revision: str, directory: Path) -> Path:
     from tuneforge.merge.hub import snapshot
 
     return snapshot(name, place.commit)
+
+
+def _worker(run: Path, job: dict[str, Any], reporter: Reporter) -> Path:
+    from tuneforge.runs import run_job
+
+    return run_job(run, {**job, "threads": 1}, reporter).output
 
 
 @contextmanager

@@ -92,6 +92,7 @@ def _model(
         seed=context.seed,
         threads=context.threads,
         progress=_progress(context),
+        run_job=lambda job: _worker(context, job),
     )
     changed = "" if summary["changed"] is None else f", {summary['changed']:,} differ from the base"
     lines.append(f"{spec.method}: {summary['elements']:,} weights{changed}")
@@ -117,6 +118,14 @@ def _soup(
         "trials": [trial | {"label": labels[trial["input"]]} for trial in trials],
     }
     return told, trial_lines(trials, labels, metric)
+
+
+def _worker(context: StepContext, job: dict[str, Any]) -> Path:
+    from tuneforge.runs import run_job
+    from tuneforge.workspace import Workspace
+
+    run_dir = Workspace(context.workspace).run_path(context.step.id, context.key)
+    return run_job(run_dir, {**job, "threads": 1}, context.report).output
 
 
 def _progress(context: StepContext) -> "Progress":

@@ -13,6 +13,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 from tuneforge_specs.errors import SpecError, UsageError
 
+from tuneforge.cli.export import Lines
 from tuneforge.merge.mergekit.convert import spec_from
 from tuneforge.merge.mergekit.load import load_mergekit
 from tuneforge.merge.standalone import merges_of
@@ -71,7 +72,7 @@ def test_a_file_merges_to_what_mergekit_made_of_it(
     file.write_text(yaml.safe_dump(config))
     loaded, _ = load_mergekit(file)
     (one,) = merges_of(loaded)
-    one.write(tmp_path / "out", 1, lambda done, total: None)
+    one.write(tmp_path / "out", 1, lambda done, total: None, Lines(quiet=True))
     result = load_file(tmp_path / "out" / "model.safetensors")
     for tensor, values in load_file(models[suite] / name / "model.safetensors").items():
         assert np.abs(result[tensor] - values).max() <= 2e-5 * np.abs(values).max(), tensor
