@@ -1,4 +1,4 @@
-"""``tuneforge export``: a model folder as GGUF, Ollama, safetensors or adapter, verified."""
+"""``tuneforge export``: a model folder in another form, verified."""
 
 import os
 import sys
@@ -16,10 +16,14 @@ def export(
     *,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="New folder.")],
     form: Annotated[
-        str, typer.Option("--format", help="gguf, ollama, safetensors or adapter.")
+        str,
+        typer.Option("--format", help="gguf, ollama, safetensors, bitsandbytes or adapter."),
     ] = "gguf",
     types: Annotated[
-        list[str] | None, typer.Option("--type", help="GGUF number format; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--type", help="GGUF number format; may be repeated. For bitsandbytes nf4 or int8."
+        ),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Default: the folder's name.")] = "",
     threads: Annotated[int, typer.Option("--threads", min=0, help="0: one for each core.")] = 0,
@@ -50,10 +54,12 @@ def settings_of(form: str, types: list[str], *, given: bool) -> Any:
         values["types"] = types
     elif form == "ollama" and len(types) == 1:
         values["type"] = types[0]
+    elif form == "bitsandbytes" and len(types) == 1:
+        values |= {"quantize": types[0]} if given else {}
     elif given:
         raise UsageError(
             f"--type {' '.join(types)} does not fit --format {form}",
-            "gguf takes any number of types, ollama one, the others none",
+            "gguf takes any number of types, ollama and bitsandbytes one, the others none",
         )
     try:
         return TypeAdapter(Export).validate_python(values)

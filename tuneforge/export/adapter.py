@@ -11,7 +11,13 @@ from tuneforge_specs.export import AdapterExport
 
 from tuneforge.export.job import Job
 from tuneforge.export.model_folder import TOKENIZER_FILES, ModelFolder
-from tuneforge.export.safetensors import check_ends, check_template, same, write_generation_config
+from tuneforge.export.safetensors import (
+    check_ends,
+    check_template,
+    check_tokenizer,
+    same,
+    write_generation_config,
+)
 from tuneforge.export.verify.report import Report
 from tuneforge.weights import Weights, open_weights
 
@@ -82,7 +88,8 @@ def _check(job: Job, config: dict[str, Any], report: Report) -> None:
     base = config["base_model_name_or_path"] or "no base is named"
     report.add("base", CONFIG, "json", named, base)
     shipped = ModelFolder(job.out)
-    if (job.out / "tokenizer.json").is_file():
+    if (job.model.path / "tokenizer.json").is_file():
+        check_tokenizer(job, report)
         check_ends(job, shipped, report)
         check_template(job, shipped.chat_template, report)
     else:

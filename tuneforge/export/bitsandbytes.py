@@ -9,11 +9,18 @@ from tuneforge_specs.export import BitsAndBytesExport
 from tuneforge.export.job import Job
 from tuneforge.export.model_folder import TOKENIZER_FILES, ModelFolder
 from tuneforge.export.plan_check import check_quantizing
-from tuneforge.export.safetensors import check_ends, check_template, write_generation_config
+from tuneforge.export.safetensors import (
+    check_ends,
+    check_template,
+    check_tokenizer,
+    write_generation_config,
+)
+from tuneforge.export.verify.bitsandbytes import check_quantised
 from tuneforge.export.verify.gguf import MAX_SEQUENCE
 from tuneforge.export.verify.probes import texts_for
 from tuneforge.export.verify.report import Report
 from tuneforge.export.verify.thresholds import within
+from tuneforge.weights import open_weights
 
 WORK = "tuneforge.worker.bitsandbytes_folder:quantize"
 
@@ -56,6 +63,10 @@ def _judge(job: Job, kind: str, output: Path) -> Report:
     declared = shipped.config.get("quantization_config", {}).get("quant_method")
     detail = f"quantization_config says {declared}"
     report.add("config", "config.json", "json", declared == "bitsandbytes", detail)
+    with open_weights(job.model.path) as source, open_weights(job.out) as weights:
+        tied = bool(job.model.config.get("tie_word_embeddings", False))
+        check_quantised(source, weights, tied=tied, report=report)
+    check_tokenizer(job, report)
     check_ends(job, shipped, report)
     check_template(job, shipped.chat_template, report)
     return report

@@ -123,6 +123,18 @@ class ModelFolder:
         return tuple(found)
 
 
+    @cached_property
+    def generation_ends(self) -> tuple[int, ...]:
+        """Ids at which transformers' `generate` stops, which asks no tokenizer.
+
+        Where there is a generation_config.json the model's config does not count.
+        """
+        has_own = (self.path / "generation_config.json").is_file()
+        declared = (self.generation if has_own else self._declared).get("eos_token_id")
+        values = declared if isinstance(declared, list) else [declared]
+        return tuple(value for value in values if isinstance(value, int))
+
+
 def _vocabulary(tokenizer: dict[str, Any]) -> dict[str, int]:
     model = tokenizer.get("model", {})
     vocabulary = model.get("vocab", {})

@@ -71,21 +71,26 @@ def check_folder(job: Job, out: Path, report: Report) -> None:
     """Check that weights and tokenizer are the source's, and that generation will stop."""
     shipped = ModelFolder(out)
     check_weights(job.model.path, out, report)
-    different = [
-        name
-        for name in TOKENIZER_FILES
-        if (job.model.path / name).is_file() and not same(job.model.path / name, out / name)
-    ]
-    report.add(
-        "tokenizer", "tokenizer.json", "bytes", not different, ", ".join(different) or "equal"
-    )
+    check_tokenizer(job, report)
     check_ends(job, shipped, report)
     check_template(job, shipped.chat_template, report)
 
 
+def check_tokenizer(job: Job, report: Report) -> None:
+    """Check that tokenizer and template were shipped as they are."""
+    source = job.model.path
+    different = [
+        name
+        for name in TOKENIZER_FILES
+        if (source / name).is_file() and not same(source / name, job.out / name)
+    ]
+    detail = ", ".join(different) or "equal"
+    report.add("tokenizer", "tokenizer.json", "bytes", not different, detail)
+
+
 def check_ends(job: Job, shipped: ModelFolder, report: Report) -> None:
     """Check that generation with the shipped folder ends where the model was trained to end."""
-    missed = [index for index in job.terminators if index not in shipped.terminators]
+    missed = [index for index in job.terminators if index not in shipped.generation_ends]
     detail = f"ids {missed} do not end generation" if missed else f"ids {list(job.terminators)}"
     stops = bool(job.terminators) and not missed
     report.add("end of turn", GENERATION, "json", stops, detail)

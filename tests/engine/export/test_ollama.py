@@ -138,5 +138,5 @@ def test_numbers_that_must_be_whole_are_checked_with_the_spec(tmp_path):
         'inputs = [{ model = "b" }]\n[export.o]\nmodel = "m"\nformat = "ollama"\n'
         "parameters = { num_ctx = 10.5, top_p = 0.5 }\n"
     )
-    with pytest.raises(SpecError, match=r"spec\.toml:9: .*parameters\.num_ctx must be a whole number"):
+    with pytest.raises(SpecError, match=r"toml:9: .*parameters\.num_ctx must be a whole number"):
         load(tmp_path / "spec.toml")

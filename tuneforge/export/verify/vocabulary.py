@@ -95,6 +95,10 @@ def _ends(metadata: Metadata, terminators: Sequence[int]) -> tuple[bool, str]:
     tokens = metadata["tokenizer.ggml.tokens"]
     declared = (metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
     ends = {int(index) for index in declared if index is not None}
+    # Some runtimes know eos alone, whatever llama.cpp stops at by its text.
+    eos = metadata.get("tokenizer.ggml.eos_token_id")
+    if eos not in terminators:
+        return False, f"eos is {eos}, which the model was not trained to end on"
     missed = [
         index for index in terminators if index not in ends and tokens[index] not in KNOWN_END_TEXTS
     ]
