@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,9 @@ from tuneforge_datastore.selection.values import groups as value_groups
 from tuneforge_datastore.selection.values import values_of
 from tuneforge_datastore.stratify import Stratum, assign_stratified, described
 
+if TYPE_CHECKING:
+    from tuneforge_datastore.basemodel import BaseModel
+
 KEPT = SCHEMA.append(pa.field("split", pa.string())).append(pa.field("cluster", pa.string()))
 
 
@@ -53,12 +56,14 @@ class Resources:
 class Inputs:
     """Folders of ingested sources by name: those mixed in, and those not to be leaked.
 
-    ``directory`` is the base of the paths in the spec.
+    ``directory`` is the base of the paths in the spec. ``base`` is the base model, for a dataset that
+    needs it.
     """
 
     sources: Mapping[str, Path]
     against: Mapping[str, Path] = field(default_factory=dict)
     directory: Path = Path()
+    base: "BaseModel | None" = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,13 @@ def curate(
     ids = rows.column("id", alive=False)
     ledger = Ledger(rows)
     ledger.count_unreadable()
-    sample(ledger, dataset.mix, seed)
+    sample(ledger, dataset, seed)
     resources.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="clean-", dir=resources.folder) as temporary:
         patches = Path(temporary)
         clean(ledger, dataset.clean, patches, out)
         cache = resources.cache or resources.folder / "cache"
-        folders = Folders(inputs.directory, patches, out, cache)
+        folders = Folders(inputs.directory, patches, out, cache, inputs.base)
         readable = [*(source.folder for source in rows.sources), patches]
         with scratch(
             resources.folder, readable, resources.threads, resources.memory_limit
@@ -128,6 +133,7 @@ def curate(
                     *(database, ledger, ids, dataset.select, place),
                     seed=seed,
                     threads=resources.threads,
+                    base=inputs.base,
                 )
                 if dataset.split.stratify:
                     place = f"datasets.{name}.split.stratify"

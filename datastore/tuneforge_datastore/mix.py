@@ -1,26 +1,31 @@
 """The share of each source that a dataset takes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from tuneforge_specs.datasets import Mix
+from tuneforge_specs.datasets import Dataset
 
 from tuneforge_datastore.ledger import Ledger, drops
 
 
-def sample(ledger: Ledger, mixes: Sequence[Mix], seed: int) -> None:
-    """Keep ``fraction`` of each source's rows, rounded, drawn by the seed and the record's id.
+def sample(ledger: Ledger, dataset: Dataset, seed: int) -> None:
+    """Keep a share of each source's rows, drawn by the seed and the record's id.
 
     A draw depends on the record's id alone: rows added to a source change no other row's draw.
     """
-    lost = []
-    taken = {mix.source: mix.fraction for mix in mixes}
-    if all(fraction == 1.0 for fraction in taken.values()):
+    fractions = {mix.source: mix.fraction for mix in dataset.mix}
+    if all(fraction == 1.0 for fraction in fractions.values()) and dataset.mix_temperature == 1.0:
         return
+    counts = {source.name: source.count for source in ledger.rows.sources}
+    taken = {
+        name: count if fractions[name] == 1.0 else max(1, round(fractions[name] * count))
+        for name, count in counts.items()
+    }
+    taken = tempered(taken, dataset.mix_temperature)
+    lost = []
     for source in ledger.rows.sources:
-        fraction = taken[source.name]
-        if fraction == 1.0:
+        if taken[source.name] == source.count:
             continue
         draws = [
             draw(seed, identifier)
@@ -28,9 +33,23 @@ def sample(ledger: Ledger, mixes: Sequence[Mix], seed: int) -> None:
             for identifier in batch.column(0).to_pylist()
         ]
         order = np.argsort(np.array(draws, dtype=np.uint64), kind="stable")
-        lost.append(source.first + order[max(1, round(fraction * source.count)) :])
+        lost.append(source.first + order[taken[source.name] :])
     rows = np.sort(np.concatenate(lost)) if lost else np.empty(0, np.int64)
     ledger.record("mix", "sampled-out", drops(rows, "not in the share that is taken"))
+
+
+def tempered(counts: Mapping[str, int], temperature: float) -> dict[str, int]:
+    """Thin counts out to be in proportion to count ** (1 / temperature).
+
+    As many as can be without taking a row twice: the smallest source stays whole. With a large
+    temperature all are as small as it (the mixing of mT5, Xue et al. 2021, arXiv:2010.11934).
+    """
+    filled = [count for count in counts.values() if count]
+    least = min(filled, default=0)
+    return {
+        name: min(count, round(least * (count / least) ** (1 / temperature))) if count else 0
+        for name, count in counts.items()
+    }
 
 
 def draw(seed: int, identifier: str) -> int:

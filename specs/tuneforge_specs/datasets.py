@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuneforge_specs.filters import Filter, Part
+from tuneforge_specs.filters import Filter, Part, Scored
 from tuneforge_specs.model import Fraction, Many, Model, Name, Positive
 from tuneforge_specs.selection import Selection
 
@@ -114,6 +114,11 @@ class Dataset(Model):
     mix: Annotated[Many[Mix], Field(alias="from", min_length=1)] = Field(
         alias="from", description="The sources that are mixed."
     )
+    mix_temperature: Annotated[float, Field(ge=1.0)] = Field(
+        1.0,
+        description="Above 1 large sources are thinned out: a source of n records has a share in "
+        "proportion to n ** (1 / temperature), the smallest is taken whole, none is repeated.",
+    )
     clean: Clean | Literal[False] = Field(
         False, description="Repair of texts before the filters; false leaves them as they are."
     )
@@ -127,3 +132,15 @@ class Dataset(Model):
     )
     split: Split = Field(Split(), description="The share held out for evaluation.")
     template: Template = Field(Template(), description="How records become tokens.")
+
+    @property
+    def scored_by(self) -> tuple[str, ...]:
+        """The filters that put records through the base model, by their kinds."""
+        return tuple(one.kind for one in self.filters if isinstance(one, Scored))
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether curating takes the base model, or its tokenizer."""
+        tokens = any(one.kind == "length" and one.unit == "tokens" for one in self.filters)
+        taken = any(one.kind == "take" and one.tokens for one in self.select)
+        return bool(self.scored_by) or tokens or taken

@@ -15,7 +15,9 @@ class LengthFilter(Model):
 
     kind: Literal["length"]
     of: Part = Field("completion", description="Part of the record that is measured.")
-    unit: Literal["characters", "words"] = Field("words", description="What is counted.")
+    unit: Literal["characters", "words", "tokens"] = Field(
+        "words", description="What is counted; tokens are those of the base's tokenizer."
+    )
     min: Count = Field(0, description="Least length that is kept.")
     max: Positive = Field(1_000_000_000, description="Greatest length that is kept.")
 
@@ -203,6 +205,36 @@ class JudgeFilter(Model):
     )
 
 
+class Scored(Model):
+    """What filters declare that put every record through the base model."""
+
+    max_tokens: Positive = Field(
+        1024, description="Tokens of a record that are looked at; the base's own limit holds, too."
+    )
+    micro_batch: Positive = Field(8, description="Records that go through the base at once.")
+
+
+class PerplexityFilter(Scored):
+    """Keep records whose text is neither too likely nor too unlikely under the base model."""
+
+    kind: Literal["perplexity"]
+    of: Part = Field("whole", description="Part of the record that is measured.")
+    min: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Least perplexity kept.")
+    max: Annotated[float, Field(gt=0.0)] = Field(1e308, description="Greatest perplexity kept.")
+
+
+class DifficultyFilter(Scored):
+    """Keep records by how little their prompt helps the base model to the answer (IFD).
+
+    The score is the mean loss of the answer's tokens after the prompt over that without it (Li et
+    al. 2023, arXiv:2308.12032): small where the prompt says it all, above 1 where it misleads.
+    """
+
+    kind: Literal["difficulty"]
+    min: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Least score that is kept.")
+    max: Annotated[float, Field(gt=0.0)] = Field(1.0, description="Greatest score that is kept.")
+
+
 class SqlFilter(Model):
     """Keep records for which the DuckDB predicate ``keep`` is true."""
 
@@ -230,6 +262,8 @@ Filter = Annotated[
     | WordlistFilter
     | ColumnFilter
     | JudgeFilter
+    | PerplexityFilter
+    | DifficultyFilter
     | SqlFilter,
     Field(discriminator="kind"),
 ]

@@ -50,11 +50,16 @@ class TakeSelection(Model):
     words: Count = Field(
         0, description="Keep records while their words add up to at most this; 0 for no such bound."
     )
+    tokens: Count = Field(
+        0,
+        description="Keep records while the tokens of their texts, by the base's tokenizer, add up "
+        "to at most this; 0 for no such bound.",
+    )
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        if not self.rows and not self.words:
-            raise ValueError("needs `rows` or `words` of at least 1")
+        if not (self.rows or self.words or self.tokens):
+            raise ValueError("needs `rows`, `words` or `tokens` of at least 1")
         return self
 
 

@@ -106,7 +106,7 @@ def test_take_keeps_the_beginning(bench: Any) -> None:
     select(bench, data, {"kind": "take", "rows": 3, "words": 12})
     assert len(kept(bench)) == 2
     assert bench.dropped()["s:3"]["reason"] == "behind the first 12 words"
-    with pytest.raises(ValueError, match="needs `rows` or `words`"):
+    with pytest.raises(ValueError, match="needs `rows`, `words` or `tokens`"):
         Dataset.model_validate({"from": [{"source": "s"}], "select": [{"kind": "take"}]})
 
 

@@ -11,9 +11,11 @@ from tuneforge.digest import value_digest
 from tuneforge.plan.definition import PlannedStep
 from tuneforge.plan.keys import DETERMINISTIC
 from tuneforge.plan.reasons import compare
-from tuneforge.step import Artifact
+from tuneforge.step import Artifact, Step
 
 FORMAT = 1
+# Filters whose verdicts a model gives: its last digits, or its mood, differ between machines.
+MODEL_FILTERS = frozenset({"perplexity", "difficulty", "judge"})
 PIN = "@commit"
 
 
@@ -63,7 +65,7 @@ def describe(steps: Iterable[PlannedStep], artifacts: Mapping[str, Artifact]) ->
             "external": dict(planned.external),
         }
         entries[step.id] = {**recipe, "recipe": value_digest(recipe)}
-        if _same_everywhere(step.kind, step.inputs.values(), artifacts):
+        if _same_everywhere(step, entries, artifacts):
             entries[step.id]["digest"] = artifacts[step.id].digest
     return {"v": FORMAT, "steps": entries}
 
@@ -136,8 +138,22 @@ def hold_digest(lock: Mapping[str, Any], artifact: Artifact) -> None:
         )
 
 
-def _same_everywhere(kind: str, inputs: Iterable[str], artifacts: Mapping[str, Artifact]) -> bool:
-    if kind not in DETERMINISTIC:
+def _same_everywhere(
+    step: Step, entries: Mapping[str, Any], artifacts: Mapping[str, Artifact]
+) -> bool:
+    """Say whether any machine makes the same bytes of a step, whose inputs are in ``entries``."""
+    if step.kind not in DETERMINISTIC or _asks_a_model(step):
         return False
-    base = artifacts["base"].manifest["params"] if "base" in inputs else {}
-    return not any(key.startswith("base.scratch") for key in base)
+    for of in step.inputs.values():
+        if of == "base":
+            made = artifacts["base"].manifest["params"]
+            if any(key.startswith("base.scratch") for key in made):
+                return False
+        elif "digest" not in entries[of]:
+            return False
+    return True
+
+
+def _asks_a_model(step: Step) -> bool:
+    kinds = (value for key, value in step.params.items() if key.endswith("].kind"))
+    return any(kind in MODEL_FILTERS for kind in kinds)

@@ -11,6 +11,7 @@ STEPS = 2
 TOKENS = 256
 EVALUATED = 4
 NEW_TOKENS = 8
+SCORED = ("perplexity", "difficulty")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ def _shrink_dataset(dataset: dict[str, Any]) -> None:
     # Few rows: take them all, leave enough for both sides, and cut instead of dropping.
     for mix in dataset["from"]:
         mix["fraction"] = 1.0
+    dataset["mix_temperature"] = 1.0
+    for one in dataset["filters"]:
+        if one["kind"] in SCORED:  # the scores of a random model mean nothing
+            one |= {"min": 0.0, "max": 1e308}
     if dataset["split"]["eval"] > 0:
         dataset["split"] = {"eval": max(dataset["split"]["eval"], 0.25), "by": "record"}
     template = dataset["template"]

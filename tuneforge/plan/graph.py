@@ -6,6 +6,7 @@ from typing import Any
 from tuneforge_specs.base import ScratchBase
 from tuneforge_specs.datasets import Decontaminate
 from tuneforge_specs.errors import UsageError
+from tuneforge_specs.filters import Scored
 from tuneforge_specs.merge import GreedySoupMerge, MergedInput, TrainInput
 from tuneforge_specs.spec import Spec
 
@@ -80,8 +81,13 @@ class Graph:
         inputs = {f"source.{mix.source}": f"source.{mix.source}" for mix in dataset.mix}
         if isinstance(dataset.decontaminate, Decontaminate):
             inputs |= {f"against.{of}": f"source.{of}" for of in dataset.decontaminate.against}
-        params = table(self._resolved, ("datasets", name), ("template",))
-        return self._step("dataset", name, params | self._seed, inputs)
+        if dataset.needs_base:
+            inputs["base"] = "base"
+        scored = [n for n, one in enumerate(dataset.filters) if isinstance(one, Scored)]
+        # How many go through the base at once changes no score.
+        without = ("template", *(f"filters[{n}].micro_batch" for n in scored))
+        params = table(self._resolved, ("datasets", name), without) | self._seed
+        return self._step("dataset", name, params | (self._precision if scored else {}), inputs)
 
     def _base(self) -> Step:
         base = self._spec.base

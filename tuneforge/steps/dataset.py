@@ -4,12 +4,14 @@ from pathlib import Path
 
 from tuneforge.step import StepContext
 
-VERSION = 2
+VERSION = 3
 
 
 def run(context: StepContext) -> None:
     """Write kept, ledger and changes (``.parquet``), and ``funnel.json``."""
     from tuneforge_datastore.curate import Inputs, Resources, curate
+
+    from tuneforge.losses import base_model
 
     name = context.step.name
     roles = {role: artifact.path for role, artifact in context.inputs.items()}
@@ -24,7 +26,7 @@ def run(context: StepContext) -> None:
     made = curate(
         name,
         context.spec.datasets[name],
-        Inputs(named("source."), named("against."), context.spec_dir),
+        Inputs(named("source."), named("against."), context.spec_dir, base_model(context)),
         context.out,
         Resources(
             folder=context.workspace / "tmp",

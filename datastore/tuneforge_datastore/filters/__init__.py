@@ -4,21 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 from tuneforge_specs.filters import Filter
 
 from tuneforge_datastore.ledger import Ledger
 
+if TYPE_CHECKING:
+    from tuneforge_datastore.basemodel import BaseModel
+
 FILTERS = {
     "code": "code:check",
     "column": "column:check",
+    "difficulty": "difficulty:check",
     "echo": "echo:check",
     "empty": "empty:check",
     "encoding": "encoding:check",
     "judge": "judge:check",
     "language": "language:check",
     "length": "length:check",
+    "perplexity": "perplexity:check",
     "pii": "pii:check",
     "refusal": "refusal:check",
     "repetition": "repetition:check",
@@ -43,13 +49,15 @@ class Folders:
     """Where filters read and write.
 
     ``spec`` is the base of paths in the spec; ``patches`` holds changed rows while the curation
-    lasts, ``out`` is the dataset's artifact, ``cache`` outlives both.
+    lasts, ``out`` is the dataset's artifact, ``cache`` outlives both. ``base`` is the base model
+    where something in the dataset needs it.
     """
 
     spec: Path
     patches: Path
     out: Path
     cache: Path
+    base: "BaseModel | None" = None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
-"""Length of a part in characters or words."""
+"""Length of a part in characters, words or tokens."""
 
 from tuneforge_specs.filters import LengthFilter
 
-from tuneforge_datastore.filters import PARTS, Check
+from tuneforge_datastore.filters import PARTS, Check, Setting
+from tuneforge_datastore.functions import add
 
 _MEASURES = {
     "characters": "length({part})",
     "words": "word_count({part})",
+    "tokens": "token_count({part})",
 }
 
 
@@ -23,4 +25,12 @@ def check(spec: LengthFilter) -> Check:
         keep=f"abs(2 * {measure} - {spec.min + spec.max}) <= {spec.max - spec.min}",
         score=measure,
         reason=f"'{spec.of} of ' || {measure} || ' {spec.unit}: ' || {outside}",
+        prepare=_count_tokens if spec.unit == "tokens" else lambda _setting: None,
     )
+
+
+def _count_tokens(setting: Setting) -> None:
+    from tuneforge_datastore.basemodel import required
+
+    base = required(setting.folders.base, setting.place)
+    add(setting.connection, "token_count", base.count_tokens, ["VARCHAR"], "BIGINT")

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 from tuneforge_specs.selection import Selection
 
 from tuneforge_datastore.ledger import Ledger
+
+if TYPE_CHECKING:
+    from tuneforge_datastore.basemodel import BaseModel
 
 SELECTIONS = {
     "balance": "balance:run",
@@ -21,7 +25,10 @@ SELECTIONS = {
 
 @dataclass(frozen=True)
 class Desk:
-    """What a selection works with; ``place`` is its key path, ``stage`` its name in the ledger."""
+    """What a selection works with; ``place`` is its key path, ``stage`` its name in the ledger.
+
+    ``base`` is the base model where something in the dataset needs it.
+    """
 
     connection: duckdb.DuckDBPyConnection
     ledger: Ledger
@@ -30,6 +37,7 @@ class Desk:
     threads: int
     place: str
     stage: str
+    base: "BaseModel | None" = None
 
 
 def run_selections(
@@ -41,6 +49,7 @@ def run_selections(
     *,
     seed: int,
     threads: int,
+    base: "BaseModel | None" = None,
 ) -> None:
     """Apply the selections in order; ``ids`` are those of all rows, ``place`` the list's key path.
 
@@ -52,4 +61,4 @@ def run_selections(
         module, attribute = SELECTIONS[one.kind].split(":")
         run = getattr(import_module(f"{__name__}.{module}"), attribute)
         where = (f"{place}[{index}]", f"select[{index}]")
-        run(one, Desk(connection, ledger, ids, seed, threads, *where))
+        run(one, Desk(connection, ledger, ids, seed, threads, *where, base))

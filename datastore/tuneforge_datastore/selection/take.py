@@ -1,4 +1,6 @@
-"""The first records, up to so many rows or words."""
+"""The first records, up to so many rows, words or tokens."""
+
+from typing import Any
 
 import numpy as np
 from tuneforge_specs.selection import TakeSelection
@@ -14,9 +16,19 @@ def run(spec: TakeSelection, desk: Desk) -> None:
     numbers = rows.numbers()
     end = min(len(numbers), spec.rows or len(numbers))
     reason = f"behind the first {spec.rows:,} records"
-    if spec.words:
-        words = np.cumsum(count_words(rows.texts("whole")).to_numpy())
-        fitting = int(np.searchsorted(words, spec.words, side="right"))
-        if fitting < end:
-            end, reason = fitting, f"behind the first {spec.words:,} words"
+    if spec.words or spec.tokens:
+        texts = rows.texts("whole")
+        bounds: list[tuple[int, str, Any]] = [(spec.words, "words", count_words)]
+        if spec.tokens:
+            from tuneforge_datastore.basemodel import required
+
+            counted = required(desk.base, desk.place).count_tokens
+            bounds.append((spec.tokens, "tokens", counted))
+        for bound, unit, count in bounds:
+            if not bound:
+                continue
+            sums = np.cumsum(count(texts).to_numpy())
+            fitting = int(np.searchsorted(sums, bound, side="right"))
+            if fitting < end:
+                end, reason = fitting, f"behind the first {bound:,} {unit}"
     desk.ledger.record(desk.stage, "not-taken", drops(numbers[end:], reason))
