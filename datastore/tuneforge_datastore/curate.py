@@ -56,8 +56,8 @@ class Resources:
 class Inputs:
     """Folders of ingested sources by name: those mixed in, and those not to be leaked.
 
-    ``directory`` is the base of the paths in the spec. ``base`` is the base model, for a dataset that
-    needs it.
+    ``directory`` is the base of the paths in the spec. ``base`` is the base model, for a
+    dataset that needs it.
     """
 
     sources: Mapping[str, Path]

@@ -8,9 +8,12 @@ from tuneforge_specs.merge import GreedySoupMerge
 from tuneforge_specs.spec import Spec
 
 from tuneforge.plan.definition import Plan
+from tuneforge.plan.merges import kinds_of
+from tuneforge.step import Step
 
 TRAINING = ("torch", "transformers", "trl", "peft", "accelerate")
 GENERATING = ("torch", "transformers", "peft")
+SCORING = ("torch", "transformers")
 
 
 def check(plan: Plan, spec: Spec) -> None:
@@ -18,7 +21,7 @@ def check(plan: Plan, spec: Spec) -> None:
     todo = [planned.step for planned in plan if planned.status != "cached"]
     needed: dict[str, str] = {}
     for step in todo:
-        for package in _packages(step.kind, step.name, spec):
+        for package in _packages(step, spec):
             needed.setdefault(package, step.id)
     missing = [package for package in needed if not installed(package)]
     if missing:
@@ -40,7 +43,8 @@ def installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def _packages(kind: str, name: str, spec: Spec) -> Iterator[str]:
+def _packages(step: Step, spec: Spec) -> Iterator[str]:
+    kind, name = step.kind, step.name
     if kind == "train":
         yield from TRAINING
         eight_bit = spec.train[name].args.optimizer != "adamw"
@@ -50,7 +54,13 @@ def _packages(kind: str, name: str, spec: Spec) -> Iterator[str]:
         yield from GENERATING
         if spec.base.quantize == "nf4":
             yield "bitsandbytes"
-    elif kind == "merge" and isinstance(spec.merge[name], GreedySoupMerge):
-        yield from GENERATING
+    elif kind == "merge":
+        kinds = kinds_of(step)
+        if isinstance(spec.merge[name], GreedySoupMerge) or kinds:
+            yield from GENERATING
+    elif kind == "dataset" and spec.datasets[name].scored_by:
+        yield from SCORING
+        if spec.base.quantize == "nf4":
+            yield "bitsandbytes"
     elif kind == "base" and not hasattr(spec.base, "model"):
         yield from ("torch", "transformers")

@@ -15,6 +15,7 @@ from tuneforge.device import Device
 from tuneforge.fit import UnknownArchitecture, Verdict, estimate, size_text, verdict
 from tuneforge.plan.base_folder import base_folder
 from tuneforge.plan.definition import Plan, PlannedStep
+from tuneforge.plan.merges import merge_lines
 
 # Steps that write a whole model, in the size of the base's weights unless seen before.
 WHOLE_MODELS = frozenset({"merge", "export"})
@@ -54,8 +55,10 @@ class TrainForecast:
 class Forecast:
     """What the steps that are not cached will take.
 
+    ``scored`` names datasets whose records go through the base, and the filters that want it.
     ``seconds`` and ``disk`` sum what is known from earlier builds; ``untimed`` and ``unsized``
-    name the steps of which nothing is known. ``price`` is per hour, 0 where none was given.
+    name the steps of which nothing is known. ``merges``: lines on merges that need torch. ``price``
+    is per hour, 0 where none was given.
     """
 
     device: str
@@ -66,6 +69,8 @@ class Forecast:
     unsized: tuple[str, ...]
     free: int
     price: float = 0.0
+    merges: tuple[str, ...] = ()
+    scored: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def cost(self) -> float:
@@ -77,6 +82,8 @@ class Forecast:
         return {
             "device": self.device,
             "train": [train.as_json() for train in self.trains],
+            "scored_by_base": {step: list(filters) for step, filters in self.scored},
+            "merge": list(self.merges),
             "seconds": self.seconds,
             "seconds_unknown_for": list(self.untimed),
             "disk_bytes": self.disk,
@@ -109,6 +116,18 @@ def forecast(
         unsized=tuple(step for step, size in sizes.items() if not size),
         free=shutil.disk_usage(existing).free,
         price=price,
+        merges=tuple(
+            line
+            for planned in todo
+            if planned.step.kind == "merge"
+            for line in merge_lines(planned.step, spec, whole)
+        ),
+        scored=tuple(
+            (planned.step.id, filters)
+            for planned in todo
+            if planned.step.kind == "dataset"
+            and (filters := spec.datasets[planned.step.name].scored_by)
+        ),
     )
 
 

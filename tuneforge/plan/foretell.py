@@ -15,7 +15,10 @@ def forecast_lines(forecast: Forecast, *, nothing_to_do: bool) -> Iterator[str]:
         return
     for train in forecast.trains:
         yield from _train(train)
-    if forecast.trains:
+    for step, filters in forecast.scored:
+        yield f"{step}: needs the base model: its records go through it ({', '.join(filters)})"
+    yield from forecast.merges
+    if forecast.trains or forecast.scored:
         yield f"device: {forecast.device}"
     known = seconds(forecast.seconds) if forecast.seconds else ""
     yield f"time:   {_partly(known, forecast.untimed, 'first build')}"

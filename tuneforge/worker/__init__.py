@@ -15,7 +15,9 @@ KINDS: Final = {
     "scratch": "tuneforge.worker.scratch:scratch",
     "smoke": "tuneforge.worker.smoke:smoke",
     "generate": "tuneforge.worker.generate:generate",
+    "score": "tuneforge.worker.score:score",
     "soup": "tuneforge.worker.soup:soup",
+    "fold": "tuneforge.worker.fold:fold",
     "probe": "tuneforge.worker.probe:probe",
 }
 
