@@ -122,7 +122,6 @@ class ModelFolder:
             found += [v for v in values if isinstance(v, int) and v not in found]
         return tuple(found)
 
-
     @cached_property
     def generation_ends(self) -> tuple[int, ...]:
         """Ids at which transformers' `generate` stops, which asks no tokenizer.

@@ -60,7 +60,7 @@ def plan_upload(
 
 def upload(plan: Upload, token: str | None = None) -> str:
     """Upload in one commit, return its address; ``token`` None is that of `hf auth login`."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     api = HfApi(endpoint=plan.endpoint, token=token)
@@ -73,8 +73,11 @@ def upload(plan: Upload, token: str | None = None) -> str:
             ignore_patterns=list(IGNORED),
         )
     except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        secret = token or get_token()  # a hub may repeat it in what it answers
+        said = said.replace(secret, "***") if secret else said
         raise EnvironmentMissing(
-            f"{plan.endpoint} did not take {plan.repository}: {str(error).splitlines()[0]}",
+            f"{plan.endpoint} did not take {plan.repository}: {said}",
             "log in with `hf auth login`, and check the name and the network",
         ) from error
     return str(done.commit_url)

@@ -23,6 +23,7 @@ def test_gguf_of_a_folder(tiny, tmp_path, capsys):
         "tiny-q8_0.gguf",
         "verification.json",
         "README.md",
+        "manifest.json",
     }
     said = capsys.readouterr()
     assert "checks passed" in said.out

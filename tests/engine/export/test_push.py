@@ -8,11 +8,14 @@ import pytest
 
 from tuneforge.cli import main
 
+SECRET = "hf_secretsecretsecret"
+
 
 class Hub(BaseHTTPRequestHandler):
     """Takes what huggingface_hub sends: a new repository, then one commit of regular files."""
 
     seen: list[tuple[str, str, bytes]]
+    tokens: list[str | None]
     refuse = False
 
     def do_POST(self):
@@ -24,8 +27,10 @@ class Hub(BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
         self.seen.append(("POST", self.path, body))
+        self.tokens.append(self.headers.get("Authorization"))
         if self.refuse:
-            return self._answer(401, {"error": "Invalid credentials"})
+            given = self.headers.get("Authorization", "")
+            return self._answer(401, {"error": f"Invalid credentials {given}"})
         if "/preupload/" in self.path:
             files = json.loads(body)["files"]
             modes = [
@@ -60,7 +65,7 @@ def hub(monkeypatch):
     pytest.importorskip("huggingface_hub")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", "hf_stub")
-    handler = type("OneHub", (Hub,), {"seen": []})
+    handler = type("OneHub", (Hub,), {"seen": [], "tokens": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     handler.address = f"http://127.0.0.1:{server.server_port}"
@@ -123,7 +128,46 @@ def test_a_damaged_export_exits_3(exported):
     from tuneforge.manifest import content_digest, describe_files, write_manifest
 
     files = describe_files(exported)
-    write_manifest(exported, {"v": 1, "files": files, "digest": content_digest(files)})
+    manifest = {"v": 1, "step": "export.x", "key": "k", "files": files}
+    write_manifest(exported, manifest | {"digest": content_digest(files)})
     assert main(["push", str(exported), "acme/triage"]) == 0
     (exported / "triage-q8_0.gguf").write_bytes(b"other")
     assert main(["push", str(exported), "acme/triage"]) == 3
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+def test_the_token_is_sent_and_nowhere_else(hub, exported, tmp_path, monkeypatch, capsys, refuse):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    hub.refuse = refuse
+    arguments = ["push", str(exported), "acme/triage", "--endpoint", hub.address]
+    for option in ((), ("--json",), ("--upload",), ("--upload", "--json")):
+        main([*arguments, *option])
+        said = capsys.readouterr()
+        assert SECRET not in said.out + said.err
+    assert f"Bearer {SECRET}" in hub.tokens
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert written
+    assert not [data for data in written if SECRET.encode() in data]
+    assert not [body for _, path, body in hub.seen if SECRET.encode() in body + path.encode()]
+
+
+def test_a_hub_that_repeats_the_token_is_not_quoted(exported, monkeypatch):
+    from huggingface_hub import HfApi
+    from tuneforge_specs.errors import EnvironmentMissing
+
+    from tuneforge.export.push import plan_upload, upload
+
+    def answer(*_given, **_named):
+        raise OSError(f"no such user: {SECRET}")
+
+    monkeypatch.setattr(HfApi, "create_repo", answer)
+    with pytest.raises(EnvironmentMissing, match=r"no such user: \*\*\*") as caught:
+        upload(plan_upload(exported, "acme/triage"), token=SECRET)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_hub_that_is_not_there_exits_6(exported, capsys):
+    arguments = ["push", str(exported), "acme/triage", "--endpoint", "http://127.0.0.1:9"]
+    assert main([*arguments, "--upload"]) == 6
+    assert "did not take acme/triage" in capsys.readouterr().err
