@@ -66,6 +66,10 @@ def contradictions(spec: Spec) -> Iterator[Finding]:
             yield Finding(
                 (*path, "adapter"), message, 'train a "lora" adapter, or quantize = "none"'
             )
+        if spec.base.dtype == "float16" and isinstance(step.adapter, FullAdapter):
+            message = "full training needs weights that small updates change, not float16"
+            fix = 'train a "lora" adapter, or set base.dtype = "bfloat16" or "float32"'
+            yield Finding((*path, "adapter"), message, fix)
         if step.start in spec.train and step.start != name:
             yield from _other_adapter(path, step, spec.train[step.start])
     yield from _lengths(spec)
@@ -181,8 +185,9 @@ def _exported_adapters(spec: Spec) -> Iterator[Finding]:
 
 
 def without_effect(spec: Spec) -> Iterator[Finding]:
-    """Give each setting that is written down and changes nothing."""
+    """Give each setting that changes nothing, or promises more than the base can hold."""
     yield from _idle_data(spec)
+    yield from _beyond_context(spec)
     for name, step in spec.train.items():
         yield from _idle_training(spec, name, step)
     yield from _idle_merge(spec)
@@ -218,6 +223,23 @@ def _idle_data(spec: Spec) -> Iterator[Finding]:
             yield Finding(here, "has no effect: nothing is held out", "remove it, or raise `eval`")
 
 
+def _beyond_context(spec: Spec) -> Iterator[Finding]:
+    scratch = getattr(spec.base, "scratch", None)
+    if scratch is None:
+        return
+    used = {step.dataset for step in (*spec.train.values(), *spec.evaluate.values())}
+    for name, dataset in spec.datasets.items():
+        tokens = dataset.template.max_tokens
+        if name in used and tokens > scratch.context:
+            here: KeyPath = ("datasets", name, "template", "max_tokens")
+            message = (
+                f"lets rows of {tokens} tokens through, and the base takes {scratch.context}: "
+                "one that long would end the training"
+            )
+            fix = f"set it to {scratch.context}, or base.scratch.context to {tokens}"
+            yield Finding(here, message, fix)
+
+
 def _idle_training(spec: Spec, name: str, step: Train) -> Iterator[Finding]:
     args = step.args
     path: KeyPath = ("train", name, "args")
@@ -233,7 +255,7 @@ def _idle_training(spec: Spec, name: str, step: Train) -> Iterator[Finding]:
         yield Finding((*path, "epochs"), "has no effect: `max_steps` decides", fix)
     if args.checkpoint_every == 0 and _written(args, "keep_checkpoints"):
         fix = "set `checkpoint_every`"
-        yield Finding((*path, "keep_checkpoints"), "has no effect: only the end is kept", fix)
+        yield Finding((*path, "keep_checkpoints"), "has no effect: none is made", fix)
     dataset = spec.datasets.get(step.dataset)
     if args.eval_every and dataset is not None and dataset.split.eval == 0:
         message = f"has no effect: the dataset `{step.dataset}` holds nothing out"

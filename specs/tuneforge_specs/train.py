@@ -61,7 +61,11 @@ class Args(Model):
         True, description="Compute activations again in the backward pass, to hold fewer."
     )
     eval_every: Count = Field(0, description="Steps between evaluations; 0: at the end only.")
-    checkpoint_every: Count = Field(0, description="Steps between checkpoints; 0: at the end only.")
+    checkpoint_every: Count | Literal["auto"] = Field(
+        "auto",
+        description="Steps between checkpoints; 0: only where a run is stopped; auto: every ten "
+        "minutes, or less often where saving takes more than a twentieth of the time.",
+    )
     keep_checkpoints: Positive = Field(2, description="How many of the newest are kept.")
 
 

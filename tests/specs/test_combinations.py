@@ -63,6 +63,13 @@ class TestContinuedAdapters:
             "cannot change a base held in nf4",
         ),
         (
+            "[train.task]",
+            'dtype = "float16"\n[train.task]',
+            'adapter = { kind = "full" }\n',
+            "train.task.adapter",
+            "not float16",
+        ),
+        (
             "",
             "",
             'adapter = { kind = "full" }\n[export.e]\nformat = "adapter"\nmodel = "task"\n',
@@ -158,7 +165,11 @@ def test_contradictions(
             "train.task.args.epochs",
             "`max_steps` decides",
         ),
-        ("args = { keep_checkpoints = 3 }\n", "train.task.args.keep_checkpoints", "only the end"),
+        (
+            "args = { keep_checkpoints = 3, checkpoint_every = 0 }\n",
+            "train.task.args.keep_checkpoints",
+            "none is made",
+        ),
         (
             "args = { eval_every = 3 }\n[datasets.instruct.split]\neval = 0\n",
             "train.task.args.eval_every",
@@ -226,6 +237,31 @@ def test_what_changes_nothing_is_said(
     file, line = spec.position(key)
     assert (found.file, found.line) == (file, line)
     assert line > 14
+
+
+@pytest.mark.parametrize(
+    ("more", "template", "key"),
+    [
+        ("", "", "datasets.instruct.template.max_tokens"),
+        ("context = 1023\n", "", "datasets.instruct.template.max_tokens"),
+        ("context = 1024\n", "", ""),
+        ("", "template = { max_tokens = 512 }\n", ""),
+        ("", "template = { max_tokens = 513 }\n", "datasets.instruct.template.max_tokens"),
+    ],
+)
+def test_rows_longer_than_a_scratch_base_takes_are_foretold(
+    loaded: Load, small: str, more: str, template: str, key: str
+) -> None:
+    text = small.replace(
+        '[base]\nmodel = "models/base"\n',
+        f'{template}[datasets.unused]\nfrom = [{{ source = "rows" }}]\n'
+        f'[base.scratch]\ncorpus = ["rows"]\n{more}',
+    )
+    found = loaded(text).warnings
+    assert [warning.key for warning in found] == ([key] if key else [])
+    if found:
+        assert "would end the training" in found[0].message
+        assert "base.scratch.context" in found[0].fix
 
 
 def test_an_adapter_may_leave_as_one(loaded: Load, small: str) -> None:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,11 @@ WHOLE_MODELS = frozenset({"merge", "export"})
 
 @dataclass(frozen=True)
 class TrainForecast:
-    """One train step: its backend and why, and its memory; ``unknown`` says why there is none."""
+    """One train step: its backend and why, and its memory; ``unknown`` says why there is none.
+
+    ``checkpoint_every`` is the spec's. ``longest`` and ``context`` are the tokens that a row may
+    have and those that the base takes, where that is known to be fewer.
+    """
 
     step: str
     backend: str
@@ -31,10 +35,16 @@ class TrainForecast:
     memory: Verdict | None
     unknown: str = ""
     assumed: str = ""
+    checkpoint_every: int | str = "auto"
+    longest: int = 0
+    context: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Give the forecast as a JSON object."""
         told: dict[str, Any] = {"step": self.step, "backend": self.backend, "why": self.why}
+        told["checkpoint_every"] = self.checkpoint_every
+        if self.context:
+            told |= {"longest_row": self.longest, "context": self.context}
         if self.memory is None:
             return {**told, "memory": {"unknown": self.unknown}}
         found = self.memory
@@ -138,17 +148,23 @@ def _train(
     train = spec.train[step.name]
     choice = choose(train.backend, device)
     config = _config(place, spec.base)
+    told = TrainForecast(
+        step.id, choice.backend, choice.why, None, checkpoint_every=train.args.checkpoint_every
+    )
     if config is None:
         unknown = "the base's config.json is not here yet; it is fetched by the base step"
-        return TrainForecast(step.id, choice.backend, choice.why, None, unknown)
+        return replace(told, unknown=unknown)
     tokens = spec.datasets[train.dataset].template.max_tokens
+    context = (config.get("text_config") or config).get("max_position_embeddings") or tokens
+    if context < tokens:
+        told = replace(told, longest=tokens, context=context)
     kind = "cuda" if budget else device.kind
     try:
         found = estimate(config, train, spec.base, tokens, device=kind)
     except UnknownArchitecture as error:
-        return TrainForecast(step.id, choice.backend, choice.why, None, error.message)
+        return replace(told, unknown=error.message)
     judged = verdict(found, budget or device.memory_bytes)
-    return TrainForecast(step.id, choice.backend, choice.why, judged, assumed=found.assumed)
+    return replace(told, memory=judged, assumed=found.assumed)
 
 
 def _config(place: Path | None, base: Base) -> Mapping[str, Any] | None:

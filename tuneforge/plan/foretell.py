@@ -35,6 +35,12 @@ def forecast_lines(forecast: Forecast, *, nothing_to_do: bool) -> Iterator[str]:
 
 def _train(train: TrainForecast) -> Iterator[str]:
     yield f"{train.step}: {train.backend} ({train.why})"
+    yield f"  checkpoints: {_saves(train.checkpoint_every)}"
+    if train.context:
+        yield (
+            f"  warning: the base takes {train.context} tokens, template.max_tokens lets "
+            f"{train.longest} through: a row that long would end the training"
+        )
     if train.memory is None:
         yield f"  memory unknown: {train.unknown}"
         return
@@ -43,6 +49,14 @@ def _train(train: TrainForecast) -> Iterator[str]:
     yield f"    {', '.join(f'{name} {size_text(count)}' for name, count in terms[:NAMED])}"
     if train.assumed:
         yield f"    {train.assumed}"
+
+
+def _saves(every: int | str) -> str:
+    if every == "auto":
+        return "every ten minutes, less often where saving is slow; a killed run goes on from there"
+    if every == 0:
+        return "none, unless it is stopped: a killed run starts over (args.checkpoint_every = 0)"
+    return f"every {every} steps; a killed run goes on from there"
 
 
 def _partly(known: str, unknown: tuple[str, ...], why: str = "") -> str:

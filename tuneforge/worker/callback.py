@@ -13,6 +13,8 @@ from tuneforge.worker.divergence import Divergence
 from tuneforge.worker.memory import current_memory
 from tuneforge.worker.run import WorkerRun
 
+AUTO_SECONDS = 600.0
+SHARE = 20  # saving takes at most one part in so many of the time
 TIMED = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
 
@@ -32,15 +34,22 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self.evaluated_at = int(facts.get("evaluated_at", -1))
         self.max_steps = int(facts.get("max_steps", 1))
         self.stopped = False
+        self._saves_itself = job["args"]["checkpoint_every"] == "auto"
+        self._interval = AUTO_SECONDS
+        self._saved = self._working = time.monotonic()
 
     def on_train_begin(self, _args: Any, _state: Any, _control: Any, **__: Any) -> None:
         """Start the clock."""
-        self._recent.append((time.monotonic(), self.tokens))
+        self._saved = self._working = time.monotonic()
+        self._recent.append((self._saved, self.tokens))
 
     def on_step_end(self, _args: Any, state: Any, control: Any, **__: Any) -> None:
         """Pause, checkpoint or stop where that was asked for."""
         self._run.wait_while_paused()
-        if self._run.checkpoint_requested():
+        self._working = time.monotonic()
+        due = self._saves_itself and self._working - self._saved >= self._interval
+        # The end is written anyway.
+        if self._run.checkpoint_requested() or (due and state.global_step < state.max_steps):
             control.should_save = True
         if self._run.stop_requested() and state.global_step < state.max_steps:
             control.should_save = True
@@ -80,7 +89,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self.evaluated_at = state.global_step
         self._run.emit("eval", step=state.global_step, **self.evaluated)
         self._recent.clear()  # an evaluation is no training time
-        self._recent.append((time.monotonic(), self.tokens))
+        self._working = time.monotonic()
+        self._recent.append((self._working, self.tokens))
 
     def on_save(self, args: Any, state: Any, _control: Any, **__: Any) -> None:
         """Mark the checkpoint complete, and let old ones go."""
@@ -96,6 +106,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         }
         checkpoints.complete(folder, self._job, facts)
         checkpoints.keep(folder.parent, self._job["args"]["keep_checkpoints"])
+        self._saved = time.monotonic()
+        self._interval = max(AUTO_SECONDS, SHARE * (self._saved - self._working))
         self._run.emit("checkpoint", step=state.global_step, path=str(folder))
 
     def _check(self, logs: dict[str, Any], state: Any) -> None:

@@ -44,6 +44,8 @@ def trainer_arguments(setup: Setup) -> dict[str, Any]:
     """Return the TrainingArguments fields that do not depend on the method."""
     args, job = setup.job["args"], setup.job
     cuda = job["device"] == "cuda"
+    # "auto" is by the clock: see callback.py
+    every = 0 if args["checkpoint_every"] == "auto" else args["checkpoint_every"]
     evaluates = setup.eval is not None and args["eval_every"] > 0
     return {
         "output_dir": str(setup.checkpoints),
@@ -68,8 +70,8 @@ def trainer_arguments(setup: Setup) -> dict[str, Any]:
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "eval_strategy": "steps" if evaluates else "no",
         "eval_steps": args["eval_every"] if evaluates else None,
-        "save_strategy": "steps" if args["checkpoint_every"] else "no",
-        "save_steps": args["checkpoint_every"] or 1,
+        "save_strategy": "steps" if every else "no",
+        "save_steps": every or 1,
         # old checkpoints go only after the new one is marked complete: see checkpoints.py
         "save_total_limit": None,
         "logging_steps": 1,

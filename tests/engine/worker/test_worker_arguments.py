@@ -57,6 +57,8 @@ def test_every_argument_reaches_the_trainer(attempt):
     assert (arguments.eval_strategy, arguments.save_strategy) == ("steps", "steps")
     plain = attempt(args={"max_steps": 0}).trainer.args
     assert (plain.eval_strategy, plain.save_strategy, plain.max_steps) == ("no", "no", -1)
+    never = attempt(args={"checkpoint_every": 0}).trainer.args
+    assert never.save_strategy == "no"
 
 
 def rates(events, run_dir):

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tuneforge_specs.errors import Interrupted, TrainingFailed, UsageError
@@ -162,6 +163,46 @@ def test_an_unfinished_checkpoint_is_passed_over(job, train_here, killed_here, t
     train_here(made, tmp_path / "run")
     steps = [e["step"] for e in events(tmp_path / "run", "step")]
     assert steps[:7] == [1, 2, 3, 4, 5, 3, 4]
+
+
+def test_by_default_a_short_run_is_not_saved_and_a_long_one_by_the_clock(
+    job, train_here, killed_here, tmp_path, monkeypatch, events, losses
+):
+    from tuneforge.worker import callback
+
+    made = job(args=EXACT | {"checkpoint_every": "auto"})
+    whole = train_here(made, tmp_path / "whole")
+    assert not events(tmp_path / "whole", "checkpoint")
+    monkeypatch.setattr(callback, "AUTO_SECONDS", 0.0)
+    monkeypatch.setattr(callback, "SHARE", 0)
+    killed_here(made, tmp_path / "run", 5)
+    assert [e["step"] for e in events(tmp_path / "run", "checkpoint")] == [1, 2, 3, 4]
+    same_files(whole, train_here(made, tmp_path / "run"))
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+def test_the_clock_leaves_saving_a_twentieth_of_the_time(job, tmp_path, monkeypatch):
+    from tuneforge.worker import WorkerRun, callback
+
+    now = [0.0]
+    monkeypatch.setattr(callback, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    made = job(args={"checkpoint_every": "auto"})
+    watched = callback.RunCallback(WorkerRun(tmp_path), made, {})
+    arguments = SimpleNamespace(output_dir=str(tmp_path / "checkpoints"))
+    watched.on_train_begin(arguments, None, None)
+    saved = []
+    for step in range(1, 1001):
+        now[0] += 10
+        state = SimpleNamespace(global_step=step, max_steps=1000)
+        control = SimpleNamespace(should_save=False)
+        watched.on_step_end(arguments, state, control)
+        if control.should_save:
+            saved.append(step)
+            now[0] += 5 if len(saved) < 3 else 60
+            (tmp_path / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
+            watched.on_save(arguments, state, control)
+    # Every ten minutes, then, as saving takes a minute, every twenty; the end is written anyway.
+    assert saved == [60, 120, 180, 300, 420, 540, 660, 780, 900]
 
 
 def test_only_so_many_checkpoints_are_kept(job, train_here, tmp_path):
