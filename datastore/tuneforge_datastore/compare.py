@@ -86,7 +86,8 @@ def explain(connection: duckdb.DuckDBPyConnection, record: str) -> dict[str, lis
         "changes": "SELECT dataset, field, rule, before, after FROM changes WHERE id = ?",
         "duplicates": "SELECT dataset, cluster, id, verdict, rule, score, file, line, prompt, "
         "completion FROM duplicates WHERE (dataset, cluster) IN "
-        "(SELECT dataset, cluster FROM duplicates WHERE id = ?) ORDER BY ALL",
+        "(SELECT dataset, cluster FROM duplicates WHERE id = ?) "
+        "ORDER BY dataset, cluster, rule <> '', score DESC, id",
         "witnesses": "SELECT id, file, line, prompt, completion FROM records WHERE id IN "
         "(SELECT witness FROM ledger WHERE id = ? AND witness <> '' "
         "AND rule NOT IN ('exact-duplicate', 'near-duplicate'))",

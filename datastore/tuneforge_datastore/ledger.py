@@ -73,8 +73,12 @@ class Ledger:
         self.dropped.append(table.append_column("stage", extra[0]).append_column("rule", extra[1]))
 
     def note(self, stage: str, rule: str, table: pa.Table, what: str) -> None:
-        """Write down rows of ``table`` (``DROPS``) that stay; ``what`` names it in the funnel."""
-        self._count(stage, rule, int(self.rows.alive.sum()), 0)
+        """Write down rows of ``table`` (``DROPS``) that stay; ``what`` counts them in the funnel.
+
+        A stage that has just dropped some has one line for both.
+        """
+        if (self.stages[-1]["stage"], self.stages[-1]["rule"]) != (stage, rule):
+            self._count(stage, rule, int(self.rows.alive.sum()), 0)
         self.stages[-1][what] = len(table)
         extra = [pa.repeat(pa.scalar(text), len(table)) for text in (stage, rule)]
         self.noted.append(table.append_column("stage", extra[0]).append_column("rule", extra[1]))

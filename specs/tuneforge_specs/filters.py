@@ -35,6 +35,14 @@ class RefusalFilter(Model):
     phrases: Many[str] = Field((), description="More phrases that mark a refusal.")
 
 
+class BoilerplateFilter(Model):
+    """Drop records with phrases of a web page's or a chat window's frame; ``phrases`` adds some."""
+
+    kind: Literal["boilerplate"]
+    of: Part = Field("completion", description="Part of the record that is searched.")
+    phrases: Many[str] = Field((), description="More phrases that mark boilerplate.")
+
+
 class TruncatedFilter(Model):
     """Drop records whose completion stops in mid-sentence or with brackets left open."""
 
@@ -249,6 +257,7 @@ Filter = Annotated[
     LengthFilter
     | EmptyFilter
     | RefusalFilter
+    | BoilerplateFilter
     | TruncatedFilter
     | EncodingFilter
     | SymbolsFilter

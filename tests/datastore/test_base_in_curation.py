@@ -95,10 +95,8 @@ def test_perplexity_drops_and_notes_scores(bench: Any) -> None:
     assert (told["s:3"]["verdict"], told["s:3"]["score"]) == ("kept", None)
     assert told["s:3"]["reason"] == "too short for its perplexity"
     funnel = json.loads((bench.folder / "dataset" / "funnel.json").read_text())
-    assert [(step["rule"], step["dropped"]) for step in funnel if "filters" in step["stage"]] == [
-        ("perplexity", 2),
-        ("perplexity", 0),
-    ]
+    (step,) = (one for one in funnel if one["stage"] == "filters[0]")
+    assert (step["in"], step["dropped"], step["scored"], step["out"]) == (4, 2, 2, 2)
 
 
 def test_difficulty_is_the_loss_after_the_prompt_over_that_without(bench: Any) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tuneforge_datastore.basemodel import BaseModel
 
 FILTERS = {
+    "boilerplate": "boilerplate:check",
     "code": "code:check",
     "column": "column:check",
     "difficulty": "difficulty:check",
