@@ -5,6 +5,7 @@ No HOME, no terminal, an almost empty environment, umask 077, sources that may n
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 from light_project import SPEC, LightProject
+
+from tuneforge.cli import COMMANDS, main
 
 pytestmark = [pytest.mark.train]
 
@@ -132,6 +135,63 @@ def runner(project: LightProject, tmp_path_factory: pytest.TempPathFactory) -> R
     return Runner(project, tmp_path_factory.mktemp("runner"))
 
 
+GITHUB_JOB = {"runs-on", "timeout-minutes", "if", "env", "steps"}
+GITHUB_STEP = {"name", "uses", "with", "run", "if"}
+GITLAB_JOB = {
+    "stage", "image", "before_script", "cache", "script", "artifacts", "rules", "variables",
+}  # fmt: skip
+
+
+def test_the_github_workflow_has_the_shape_that_github_takes(repository: Path) -> None:
+    text = (repository / "examples" / "ci" / "github.yml").read_text()
+    flow = yaml.load(text, Loader=yaml.BaseLoader)  # in YAML 1.1 a bare `on` is true
+    assert set(flow) == {"name", "on", "env", "jobs"}
+    assert set(flow["on"]) <= {"push", "pull_request", "workflow_dispatch"}
+    for job in flow["jobs"].values():
+        assert set(job) <= GITHUB_JOB
+        assert {"runs-on", "steps"} <= set(job)
+        for step in job["steps"]:
+            assert set(step) <= GITHUB_STEP
+            assert ("uses" in step) != ("run" in step), step
+            assert re.fullmatch(r"actions/[a-z-]+@v\d+", step.get("uses", "actions/x@v1"))
+    used = re.findall(r"\$\{\{ (.*?) \}\}", text)
+    assert text.count("${{") == len(used)
+    assert {expression.split(".")[0].split("(")[0] for expression in used} <= {
+        "hashFiles",
+        "github",
+    }
+
+
+def test_the_gitlab_pipeline_has_the_shape_that_gitlab_takes(repository: Path) -> None:
+    flow = yaml.safe_load((repository / "examples" / "ci" / "gitlab.yml").read_text())
+    jobs = {name: job for name, job in flow.items() if name not in {"variables", "stages"}}
+    assert {job["stage"] for job in jobs.values()} == set(flow["stages"])
+    for job in jobs.values():
+        assert set(job) <= GITLAB_JOB
+        assert all(isinstance(line, str) for line in [*job["before_script"], *job["script"]])
+        assert set(job["artifacts"]) <= {"paths", "when", "expose_as"}
+        assert job["artifacts"].get("when", "always") in {"always", "on_success", "on_failure"}
+    assert set(flow["build"]["cache"]) == {"key", "fallback_keys", "paths"}
+
+
+@pytest.mark.parametrize("where", ["github", "gitlab"])
+def test_every_command_and_option_exists(
+    repository: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    text = (repository / "examples" / "ci" / f"{where}.yml").read_text()
+    lines = re.sub(r"\\?\n\s+(?=--)", " ", text).splitlines()
+    calls = [match for line in lines if (match := re.search(r"tuneforge ([a-z]+)(.*)", line))]
+    named = {match[1] for match in calls if match[1] in COMMANDS}
+    assert {"plan", "build", "evaluate", "verify", "merge", "export"} <= named
+    for match in calls:
+        if match[1] not in COMMANDS:
+            continue
+        assert main([match[1], "--help"]) == 0
+        told = capsys.readouterr().out
+        for option in re.findall(r"(?<=\s)--?[a-z-]+", match[2]):
+            assert option in told, f"{match[0]}: {option}"
+
+
 def github(repository: Path, job: str) -> tuple[dict[str, str], dict[str, Any]]:
     """The scripts of a job's steps by name, and the variables it declares."""
     flow = yaml.safe_load((repository / "examples" / "ci" / "github.yml").read_text())
@@ -180,6 +240,29 @@ def test_a_failed_gate_is_exit_4_and_a_changed_spec_exit_7(
     project.edit("min = 2", "min = 3")
     said = other.run(steps["Build"], other.environment(**declared), code=7)
     assert "datasets.d.filters[0].min changed 2 -> 3" in said
+    page = (tmp_path / "model" / "summary.md").read_text()
+    assert "**Failed with exit code 7.**" in page
+    assert "datasets.d.filters[0].min changed 2 -> 3" in page
+    other.run(steps["Summary"], other.environment(**declared))
+    assert (tmp_path / "page.md").read_text() == page
+
+
+def test_rows_that_cannot_be_read_are_exit_3_and_on_the_page(
+    repository: Path, runner: Runner, tmp_path: Path
+) -> None:
+    steps, declared = github(repository, "build")
+    project = LightProject(tmp_path / "checkout")
+    shutil.copytree(runner.project.folder, project.folder)
+    for file in project.folder.glob("**/*.jsonl"):
+        file.write_text("not JSON\n")
+    other = Runner(project, tmp_path)
+    unlocked = steps["Build"].replace("--frozen ", "")
+    assert unlocked != steps["Build"]
+    said = other.run(unlocked, other.environment(**declared), code=3)
+    page = (tmp_path / "model" / "summary.md").read_text()
+    assert "**Failed with exit code 3.**" in page
+    message = said.strip().splitlines()[-2].removeprefix("error: ")
+    assert message in page
 
 
 def gitlab(repository: Path, job: str) -> tuple[str, dict[str, Any]]:
@@ -213,4 +296,5 @@ def test_a_merge_alone(repository: Path, project: LightProject, tmp_path: Path, 
     assert report["changed"] > 0
     weights = (merged / "model.safetensors").read_bytes()
     assert (exported / "model.safetensors").read_bytes() == weights
+    assert (exported / "manifest.json").is_file()
     assert os.listdir(project.folder).count(".tuneforge") == 0  # noqa: PTH208
