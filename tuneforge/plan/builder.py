@@ -44,7 +44,13 @@ def build_graph(
     loaded: LoadedSpec, workspace: Workspace, wanted: Wanted = EVERYTHING
 ) -> tuple[Step, ...]:
     """List the steps that are wanted, in order."""
-    externals = gather(loaded.spec, loaded.directory, stdin=stdin_path(workspace), pins=wanted.pins)
+    externals = gather(
+        loaded.spec,
+        loaded.directory,
+        stdin=stdin_path(workspace),
+        pins=wanted.pins,
+        position=loaded.position,
+    )
     steps = Graph(loaded.spec, loaded.resolved, externals, smoke=wanted.smoke).steps()
     if not wanted.targets:
         return steps

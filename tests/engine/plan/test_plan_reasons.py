@@ -191,8 +191,11 @@ def test_targets_and_force(project) -> None:
 def test_what_is_missing_is_said_before_anything_runs(
     project, setting: str, error: type, message: str
 ) -> None:
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         planned(project, setting)
+    key = setting.partition("=")[0]
+    assert caught.value.message.startswith("--set")
+    assert f": {key}: " in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -209,3 +212,6 @@ def test_a_missing_model_is_an_error_of_the_plan(project, model: str, message: s
         planned(project)
     assert caught.value.exit_code == 6
     assert caught.value.fix
+    lines = project.spec.read_text().splitlines()
+    line = next(n for n, text in enumerate(lines, 1) if text.startswith("model = "))
+    assert caught.value.message.startswith(f"{project.spec}:{line}: base.model: ")
