@@ -1,11 +1,14 @@
 """Merges against mergekit and PEFT: CPU seconds, wall, peak memory, interleaved.
 
-    python benchmarks/merge.py --size 0.5B --rounds 3 --mergekit /path/to/mergekit-venv
+    python benchmarks/merge.py --size 0.5B --mergekit VENV --folder DIR --json figures.json
 
 Models are made on the spot: random bfloat16 Qwen2-shaped weights (a base, two tuned copies) and a
-rank-16 LoRA on every linear layer. mergekit runs from its own virtual environment: one is given, or
-``--mergekit new`` makes one beside the models. Each command is its own process and its children;
-rounds are interleaved, the median counts. A copy of the same bytes with dd is the yardstick.
+rank-16 LoRA on every linear layer. With ``--folder`` they are kept there and used again. mergekit
+runs from its own virtual environment: one is given, or ``--mergekit new`` makes one beside the
+models. Each command is its own process and its children; rounds are interleaved, after a sync, and
+the median counts. A copy of the same bytes with dd is the yardstick. ``--json`` is written after
+each method; methods that are in it for this size are not measured again, so a benchmark that was
+stopped goes on. What misses a limit is named, and the exit code is 1.
 """
 
 import argparse
@@ -35,6 +38,12 @@ METHODS = {
     "ties": ({}, {"weight": 0.5, "density": 0.5}),
     "dare_ties": ({}, {"weight": 0.5, "density": 0.5}),
 }
+
+
+# At least so many times less CPU than mergekit; LoRA: so many times faster than PEFT.
+TIMES = {"linear": 5.0, "slerp": 10.0, "ties": 5.0, "dare_ties": 5.0, "lora": 2.5}
+ONE_PASS = {"lora", "linear"}
+MOST_MEMORY, MOST_WALL = 300 << 20, 1.5
 
 
 @dataclass
@@ -140,6 +149,7 @@ json.dump([ran.returncode, said, used.ru_utime + used.ru_stime, wall, used.ru_ma
 
 def measure(command: list[str], folder: Path, environment: dict[str, str]) -> Cost:
     """Run a command; the kernel's accounting of it and its children says what it cost."""
+    os.sync()  # or the kernel writes one command's output during the next
     launched = subprocess.run(
         [sys.executable, "-S", "-c", LAUNCHER, *command],
         cwd=folder, env=environment, stdout=subprocess.PIPE, check=True,
@@ -227,32 +237,75 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--mergekit", default="", help="virtual environment, or `new`")
     parser.add_argument("--methods", default="lora,linear,slerp,ties,dare_ties")
-    parser.add_argument("--folder", type=Path, default=None, help="where to put the models")
+    parser.add_argument("--folder", type=Path, default=None, help="keep the models here")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here too")
     chosen = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="merge-benchmark-", dir=chosen.folder)).absolute()
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    figures: dict[str, dict[str, float]] = {}
+    figures = json.loads(chosen.json.read_text()) if chosen.json and chosen.json.exists() else {}
+    known = figures.setdefault(chosen.size, {})
+    folder = _folder(chosen.folder, chosen.size)
+    missed = []
     try:
-        make_models(folder, chosen.size)
         python = mergekit_python(chosen.mergekit, folder) if chosen.mergekit else None
         for method in chosen.methods.split(","):
-            commands = {"ours": our_spec(folder, method), "dd": dd_command(folder, method)}
-            if method == "lora":
-                commands["theirs"] = [sys.executable, "-c", PEFT]
-            elif python is not None:
-                commands["theirs"] = mergekit_command(folder, method, python)
-            costs: dict[str, list[Cost]] = {name: [] for name in commands}
-            for _ in range(chosen.rounds):
-                for name, command in commands.items():
-                    shutil.rmtree(folder / f"out-{name}", ignore_errors=True)
-                    costs[name].append(measure(command, folder, environment))
-            note = equal_to_peft(folder) if method == "lora" else ""
-            figures[method] = report(chosen.size, method, costs, note)
+            if method not in known:
+                costs = _rounds(folder, method, chosen.rounds, python)
+                note = equal_to_peft(folder) if method == "lora" else ""
+                known[method] = report(chosen.size, method, costs, note)
+                if chosen.json:
+                    chosen.json.write_text(json.dumps(figures, indent=1))
+            missed += [f"{chosen.size} {method}: {what}" for what in missing(method, known[method])]
     finally:
+        for name in ("out-ours", "out-theirs", "out-dd"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        if chosen.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    sys.exit("\n".join(missed) if missed else 0)
+
+
+def _folder(wanted: Path | None, size: str) -> Path:
+    """Return the folder of the models; they are made anew where they are not whole."""
+    if wanted is None:
+        folder = Path(tempfile.mkdtemp(prefix="merge-benchmark-"))
+    else:
+        folder = wanted.absolute() / size
+        if (folder / "whole").exists():
+            return folder
         shutil.rmtree(folder, ignore_errors=True)
-    if chosen.json:
-        chosen.json.write_text(json.dumps({"size": chosen.size, "methods": figures}, indent=1))
+        folder.mkdir(parents=True)
+    make_models(folder, size)
+    (folder / "whole").touch()
+    return folder
+
+
+def _rounds(folder: Path, method: str, rounds: int, python: Path | None) -> dict[str, list[Cost]]:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    commands = {"ours": our_spec(folder, method), "dd": dd_command(folder, method)}
+    if method == "lora":
+        commands["theirs"] = [sys.executable, "-c", PEFT]
+    elif python is not None:
+        commands["theirs"] = mergekit_command(folder, method, python)
+    costs: dict[str, list[Cost]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            shutil.rmtree(folder / f"out-{name}", ignore_errors=True)
+            costs[name].append(measure(command, folder, environment))
+    return costs
+
+
+def missing(method: str, figures: dict[str, float]) -> list[str]:
+    """Name the limits that a method's figures miss."""
+    found = []
+    if figures["memory"] > MOST_MEMORY:
+        found.append(f"{figures['memory'] / 2**20:.0f} MiB, above {MOST_MEMORY >> 20}")
+    wall = figures["wall"] / figures["dd"]
+    if method in ONE_PASS and wall > MOST_WALL:
+        found.append(f"wall {wall:.2f} times dd's, above {MOST_WALL}")
+    kind, what = ("wall", "faster than PEFT") if method == "lora" else ("cpu", "less CPU")
+    if f"their_{kind}" in figures and method in TIMES:
+        times = figures[f"their_{kind}"] / figures[kind]
+        if times < TIMES[method]:
+            found.append(f"{times:.1f} times {what}, below {TIMES[method]:g}")
+    return found
 
 
 def report(size: str, method: str, costs: dict[str, list[Cost]], note: str) -> dict[str, float]:
