@@ -47,7 +47,7 @@ def merge(
     """
     from tuneforge_specs.errors import UsageError
 
-    from tuneforge.cli.export import Lines
+    from tuneforge.cli.lines import Lines
     from tuneforge.merge.standalone import merges_of
 
     loaded, converted = _load(plan, sets or ())

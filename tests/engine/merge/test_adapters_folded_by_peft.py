@@ -10,7 +10,7 @@ import pytest
 from tuneforge_specs.errors import DataError, EnvironmentMissing
 from tuneforge_specs.merge import AdapterInput, LoraMerge, TiesMerge
 
-from tuneforge.cli.export import Lines
+from tuneforge.cli.lines import Lines
 from tuneforge.merge import by_peft
 from tuneforge.merge.adapter_kinds import BY_PEFT, kind_by_peft
 from tuneforge.merge.describe import plan_lines, plan_values

@@ -13,7 +13,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 from tuneforge_specs.errors import SpecError, UsageError
 
-from tuneforge.cli.export import Lines
+from tuneforge.cli.lines import Lines
 from tuneforge.merge.mergekit.convert import spec_from
 from tuneforge.merge.mergekit.load import load_mergekit
 from tuneforge.merge.standalone import merges_of
