@@ -164,6 +164,13 @@ def _is_full(spec: Spec, name: str) -> bool:
     return name in spec.train and isinstance(spec.train[name].adapter, FullAdapter)
 
 
+def _is_adapter(spec: Spec, name: str) -> bool:
+    """Whether a step's result is an adapter; a name that is no step is another finding."""
+    if name in spec.train:
+        return not _is_full(spec, name)
+    return name not in spec.merge or isinstance(spec.merge[name], AdapterMerge)
+
+
 def _exported_adapters(spec: Spec) -> Iterator[Finding]:
     for name, export in spec.export.items():
         step = spec.train.get(export.model)
@@ -175,6 +182,11 @@ def _exported_adapters(spec: Spec) -> Iterator[Finding]:
                 message = f"`{export.model}` is a whole model, not an adapter"
                 fix = "name a step whose result is an adapter, or export it as safetensors"
                 yield Finding(("export", name, "model"), message, fix)
+            for index, beside in enumerate(export.beside):
+                if not _is_adapter(spec, beside):
+                    here: KeyPath = ("export", name, "beside", index)
+                    message = f"`{beside}` is a whole model, not an adapter"
+                    yield Finding(here, message, "name steps whose result is an adapter")
             continue
         if not adapter:
             continue

@@ -53,6 +53,9 @@ class AdapterExport(ExportBase):
 
     model: Name = Field(description="A train step with an adapter.")
     format: Literal["adapter"]
+    beside: Many[Name] = Field(
+        (), description="More adapters of the same base to serve with it, each in its own folder."
+    )
     gguf: bool = Field(False, description="Write the adapter as GGUF for llama.cpp, too.")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tuneforge_specs.export import AdapterExport
 from tuneforge_specs.findings import Finding
 from tuneforge_specs.gates import metric_name, parse_gate
 from tuneforge_specs.keypath import KeyPath
@@ -199,10 +200,22 @@ def _exports(spec: Spec, names: Names) -> Iterator[Finding]:
         if export.model not in models:
             message = f"there is no merge or train step `{export.model}`"
             yield Finding((*path, "model"), message, nearest(export.model, models))
+        if isinstance(export, AdapterExport):
+            yield from _beside(export, path, models)
         after = () if isinstance(export.after, str) else export.after
         for index, evaluation in enumerate(after):
             here = (*path, "after", index)
             yield from unknown("evaluate", here, evaluation, names.evaluate)
+
+
+def _beside(export: AdapterExport, path: KeyPath, models: tuple[str, ...]) -> Iterator[Finding]:
+    for index, name in enumerate(export.beside):
+        here: KeyPath = (*path, "beside", index)
+        if name not in models:
+            message = f"there is no merge or train step `{name}`"
+            yield Finding(here, message, nearest(name, models))
+        elif name in (export.model, *export.beside[:index]):
+            yield Finding(here, f"`{name}` is in this export already", "name each adapter once")
 
 
 def _paths(source: PathSource) -> tuple[str, ...]:

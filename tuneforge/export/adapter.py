@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,8 +30,31 @@ STEM = "adapter_model"
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
+@dataclass(frozen=True)
+class Served:
+    """One adapter of the folder: the name that requests use, where it is, adapter_config.json."""
+
+    name: str
+    path: str
+    config: dict[str, Any]
+
+
 def export(job: Job, settings: AdapterExport) -> Report:
-    """Ship the adapter with its base's name and `serve.md`, and check it."""
+    """Ship the adapters with their base's name and `serve.md`, and check them."""
+    report = Report()
+    shipped = [Served(job.name, "PATH/TO/THIS/FOLDER", _ship(job, settings, report))]
+    for other in job.beside:
+        part = Report()
+        other.out.mkdir()
+        config = _ship(other, settings, part)
+        shipped.append(Served(other.name, f"PATH/TO/THIS/FOLDER/{other.out.name}", config))
+        report.include(other.out.name, part)
+    text = serve(shipped, f"{job.name}-lora.gguf" if settings.gguf else "")
+    (job.out / "serve.md").write_text(text, "utf-8")
+    return report
+
+
+def _ship(job: Job, settings: AdapterExport, report: Report) -> dict[str, Any]:
     source = job.model.path
     config = adapter_config(job.model)
     config["base_model_name_or_path"] = job.base or config.get("base_model_name_or_path", "")
@@ -41,14 +66,11 @@ def export(job: Job, settings: AdapterExport) -> Report:
         if (source / name).is_file():
             shutil.copyfile(source / name, job.out / name)
     write_generation_config(job, job.out)
-    report = Report()
     _check(job, config, report)
     report.notes += limits(config)
     if settings.gguf:
         _write_gguf(job, config, report)
-    text = serve(job, config, f"{job.name}-lora.gguf" if settings.gguf else "")
-    (job.out / "serve.md").write_text(text, "utf-8")
-    return report
+    return config
 
 
 def _write_gguf(job: Job, config: dict[str, Any], report: Report) -> None:
@@ -143,36 +165,53 @@ def limits(config: dict[str, Any]) -> list[str]:
     return notes
 
 
-def serve(job: Job, config: dict[str, Any], gguf: str = "") -> str:
-    """Return serve.md: the commands that serve the adapter."""
-    base = config["base_model_name_or_path"]
-    rank = next((r for r in VLLM_RANKS if r >= rank_of(config)), VLLM_RANKS[-1])
-    notes = "".join(f"- {note}\n" for note in limits(config))
+def serve(shipped: Sequence[Served], gguf: str = "") -> str:
+    """Return serve.md: the commands that serve the adapters, the first of which is the export's."""
+    first = shipped[0]
+    base = first.config["base_model_name_or_path"]
+    largest = max(rank_of(adapter.config) for adapter in shipped)
+    rank = next((r for r in VLLM_RANKS if r >= largest), VLLM_RANKS[-1])
+    several = len(shipped) > 1
+    notes = "".join(
+        f"- {adapter.name}: {note}\n" if several else f"- {note}\n"
+        for adapter in shipped
+        for note in limits(adapter.config)
+    )
     warning = f"\n## Not with vLLM\n\n{notes}" if notes else ""
     llama_cpp = (
         f"\n## llama.cpp\n\n```sh\nllama-server -m BASE.gguf --lora {gguf}\n```\n" if gguf else ""
     )
-    return f"""# Serving {job.name}
+    modules = " \\\n    ".join(f"{adapter.name}={adapter.path}" for adapter in shipped)
+    ranks = ", ".join(
+        f"{adapter.name} of rank {rank_of(adapter.config)}" if several else f"{largest}"
+        for adapter in shipped
+    )
+    what = (
+        f"LoRA adapters for `{base}`: {ranks}"
+        if several
+        else (f"A LoRA adapter of rank {ranks} for `{base}`")
+    )
+    return f"""# Serving {first.name}
 
-A LoRA adapter of rank {rank_of(config)} for `{base}`. One server holds the base once and any number
+{what}. One server holds the base once and any number
 of adapters; a request chooses by model name.
 
 ## vLLM
 
 ```sh
 vllm serve {base} \\
-  --enable-lora --max-lora-rank {rank} --max-loras 4 \\
-  --lora-modules {job.name}=PATH/TO/THIS/FOLDER
+  --enable-lora --max-lora-rank {rank} --max-loras {max(4, len(shipped))} \\
+  --lora-modules {modules}
 ```
 
 ```sh
 curl http://localhost:8000/v1/chat/completions -H 'Content-Type: application/json' -d '{{
-  "model": "{job.name}",
+  "model": "{first.name}",
   "messages": [{{"role": "user", "content": "..."}}]
 }}'
 ```
 
-More adapters: `--lora-modules {job.name}=PATH other=PATH2`. To load and unload while the server
+More adapters: `--lora-modules {first.name}=PATH other=PATH2`. To load and unload while the server
 runs, start it with `VLLM_ALLOW_RUNTIME_LORA_UPDATING=1` and post `{{"lora_name": ..., "lora_path":
 ...}}` to `/v1/load_lora_adapter`. With a chat template other than the base's, add
 `--chat-template PATH/TO/THIS/FOLDER/chat_template.jinja`.

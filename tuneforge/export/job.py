@@ -31,7 +31,8 @@ class Job:
 
     ``base`` and ``base_model`` are the base's name and folder where they are known. ``linkable``
     says that the model's files are the workspace's own, so that hard links are safe. ``run_job``
-    runs a job in a worker process and returns its output folder.
+    runs a job in a worker process and returns its output folder. ``beside`` are the jobs of the
+    adapters that ship with this one, each into a folder of its own inside ``out``.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Job:
     linkable: bool = False
     base: str = ""
     base_model: ModelFolder | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
+    beside: tuple["Job", ...] = ()
 
     @property
     def terminators(self) -> Sequence[int]:

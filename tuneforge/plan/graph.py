@@ -6,6 +6,7 @@ from typing import Any
 from tuneforge_specs.base import ScratchBase
 from tuneforge_specs.datasets import Decontaminate
 from tuneforge_specs.errors import UsageError
+from tuneforge_specs.export import AdapterExport, Export
 from tuneforge_specs.filters import Scored
 from tuneforge_specs.merge import GreedySoupMerge, MergedInput, TrainInput
 from tuneforge_specs.spec import Spec
@@ -142,6 +143,7 @@ class Graph:
     def _export(self, name: str) -> Step:
         export = self._spec.export[name]
         inputs = {"model": self._model(export.model), "base": "base"}
+        inputs |= {f"beside.{other}": self._model(other) for other in beside(export)}
         gates: dict[str, Json] = {}  # the card quotes them
         for evaluation in self._after(name):
             inputs[f"after.{evaluation}"] = f"evaluate.{evaluation}"
@@ -157,7 +159,8 @@ class Graph:
         if table_.after != "auto":
             return table_.after
         evaluations = self._spec.evaluate.items()
-        return tuple(name for name, entry in evaluations if entry.model == table_.model)
+        shipped = (table_.model, *beside(table_))
+        return tuple(name for name, entry in evaluations if entry.model in shipped)
 
     def _model(self, name: str) -> str:
         if name in self._spec.merge:
@@ -185,6 +188,11 @@ def topological(steps: Mapping[str, Step]) -> tuple[Step, ...]:
     for identity in steps:
         visit(identity)
     return tuple(ordered.values())
+
+
+def beside(export: Export) -> tuple[str, ...]:
+    """Give the steps whose adapters an export ships with that of its model."""
+    return export.beside if isinstance(export, AdapterExport) else ()
 
 
 def closure(steps: tuple[Step, ...], targets: frozenset[str]) -> tuple[Step, ...]:

@@ -1,5 +1,6 @@
 """The export step: make one format, verify it, write its card."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from tuneforge.card.provenance import Lineage
     from tuneforge.export.job import Job, Trained
 
-VERSION: Final = 1
+VERSION: Final = 2
 PROMPTS: Final = 4  # held-out rows that verification generates from
 SEQUENCES: Final = 12  # held-out rows whose logits verification compares
 
@@ -45,17 +46,28 @@ def run(context: StepContext) -> None:
 
 
 def _job(context: StepContext, found: "Lineage") -> "Job":
+    first = _job_of(context, found, context.inputs["model"], context.spec.build.name, context.out)
+    beside = tuple(
+        _job_of(context, found, artifact, name, context.out / name)
+        for role, artifact in context.inputs.items()
+        if (name := role.removeprefix("beside.")) != role
+    )
+    return replace(first, beside=beside)
+
+
+def _job_of(
+    context: StepContext, found: "Lineage", artifact: Artifact, name: str, out: Path
+) -> "Job":
     from tuneforge.card.provenance import read_json
     from tuneforge.export.job import Job
     from tuneforge.export.model_folder import ModelFolder
 
-    artifact = context.inputs["model"]
     folder = model_path(artifact, context.spec.export[context.step.name].format)
     base = context.inputs["base"].path
     return Job(
-        name=context.spec.build.name,
+        name=name,
         model=ModelFolder(folder),
-        out=context.out,
+        out=out,
         trained=_trained(found.behind(artifact)),
         report=context.report,
         run_job=lambda job: _run(context, job),

@@ -1,16 +1,21 @@
 """The adapter folder: PEFT's files, its base by name, and the command that serves it."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tuneforge_specs.errors import UsageError
+from tuneforge_specs.errors import SpecError, UsageError
 from tuneforge_specs.export import AdapterExport
+from tuneforge_specs.loader import load
 
 from tuneforge.export.adapter import export
 from tuneforge.export.job import Job, Trained
 from tuneforge.export.model_folder import ModelFolder
+from tuneforge.plan.builder import make_plan
+from tuneforge.workspace import Workspace
 
 SETTINGS = AdapterExport(format="adapter", model="triage")
 MODULE = "base_model.model.model.layers.{}.self_attn.{}_proj.lora_{}.weight"
@@ -149,3 +154,97 @@ def test_dora_is_no_gguf_adapter(job, tmp_path):
     change(job, use_dora=True)
     with pytest.raises(UsageError, match="use_dora"):
         with_gguf(job, tmp_path)
+
+
+def test_several_adapters_ship_together(job, tmp_path):
+    other = tmp_path / "polite"
+    shutil.copytree(job.model.path, other)
+    beside = replace(job, name="polite", model=ModelFolder(other), out=job.out / "polite")
+    change(beside, r=8, rank_pattern={"v_proj": 24})
+    settings = AdapterExport(format="adapter", model="triage", beside=("polite",))
+    report = export(replace(job, beside=(beside,)), settings)
+    assert not report.failed
+    names = {"weights", "pairs", "delta", "base", "tokenizer", "end of turn", "trained template"}
+    assert {check.name for check in report.checks if check.file.startswith("polite/")} == names
+    assert any(note.startswith("polite: vLLM serves one rank") for note in report.notes)
+    serve = (job.out / "serve.md").read_text("utf-8")
+    assert "--max-lora-rank 32 " in serve
+    assert (
+        "--lora-modules triage=PATH/TO/THIS/FOLDER \\\n    polite=PATH/TO/THIS/FOLDER/polite\n"
+        in serve
+    )
+    assert (job.out / "polite" / "adapter_model.safetensors").is_file()
+
+
+def test_one_broken_adapter_among_several_fails(job, tmp_path):
+    other = tmp_path / "polite"
+    shutil.copytree(job.model.path, other)
+    tensors = load_file(other / "adapter_model.safetensors")
+    save_file({n: t * 0 for n, t in tensors.items()}, other / "adapter_model.safetensors")
+    beside = replace(job, name="polite", model=ModelFolder(other), out=job.out / "polite")
+    report = export(replace(job, beside=(beside,)), SETTINGS)
+    assert [(check.file, check.name) for check in report.failed] == [
+        ("polite/adapter_model.safetensors", "delta")
+    ]
+
+
+SPEC = """
+spec = 1
+[build]
+name = "x"
+[base]
+model = "base"
+[sources.s]
+path = "s.jsonl"
+[datasets.d]
+from = [{ source = "s" }]
+[train.triage]
+method = "sft"
+dataset = "d"
+[train.polite]
+method = "sft"
+dataset = "d"
+[train.whole]
+method = "sft"
+dataset = "d"
+adapter = { kind = "full" }
+[evaluate.e]
+model = "polite"
+dataset = "d"
+metrics = ["loss"]
+gate = ["loss < 1"]
+[export.a]
+format = "adapter"
+model = "triage"
+beside = BESIDE
+"""
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ('["polit"]', r"export\.a\.beside\[0\]: there is no merge or train step `polit`"),
+        ('["triage"]', r"`triage` is in this export already"),
+        ('["polite", "polite"]', r"`polite` is in this export already"),
+        ('["whole"]', r"`whole` is a whole model"),
+    ],
+)
+def test_what_cannot_ship_together_is_refused(tmp_path, beside, said):
+    (tmp_path / "spec.toml").write_text(SPEC.replace("BESIDE", beside))
+    with pytest.raises(SpecError, match=said):
+        load(tmp_path / "spec.toml")
+
+
+def test_the_export_waits_for_all_its_adapters_and_their_gates(tmp_path):
+    (tmp_path / "spec.toml").write_text(SPEC.replace("BESIDE", '["polite"]'))
+    (tmp_path / "s.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text("{}")
+    found = load(tmp_path / "spec.toml")
+    step = make_plan(found, Workspace.of(found.path))["export.a"].step
+    assert dict(step.inputs) == {
+        "model": "train.triage",
+        "base": "base",
+        "beside.polite": "train.polite",
+        "after.e": "evaluate.e",
+    }

@@ -1,6 +1,6 @@
 """What a verification found: checks that passed, failed, or could not be made."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tuneforge_specs.errors import GateFailed
@@ -29,6 +29,12 @@ class Report:
     def add(self, name: str, file: str, reader: str, passed: bool, detail: str) -> None:
         """Record one check."""
         self.checks.append(Check(name, file, reader, passed, detail))
+
+    def include(self, folder: str, part: "Report") -> None:
+        """Take over what was found about the files of a folder inside the export."""
+        self.checks += [replace(check, file=f"{folder}/{check.file}") for check in part.checks]
+        self.notes += [f"{folder}: {note}" for note in part.notes]
+        self.unverified += [f"{folder}: {reason}" for reason in part.unverified]
 
     @property
     def failed(self) -> list[Check]:
