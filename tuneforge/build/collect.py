@@ -1,20 +1,25 @@
-"""Garbage: artifacts and runs that no current spec needs."""
+"""Garbage: artifacts, runs and what was noted about them, where no current spec needs them."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuneforge.build.commit import discard, size_of
 from tuneforge.plan.definition import Plan
 from tuneforge.runs import status
-from tuneforge.workspace import KEY_LENGTH, Workspace
+from tuneforge.workspace import FOLDER, KEY_LENGTH, Workspace, folder_of
 
 BUILDS = 20  # logs of so many builds stay
+# Answers that were paid for, by folder below cache/, and the filters that would ask for them again.
+CACHES = {"judge": {"judge"}, "losses": {"perplexity", "difficulty"}}
+_KIND = re.compile(r"datasets\.[^.]+\.filters\[\d+\]\.kind")
+_LOCK = re.compile(rf"(?P<step>.+)\.(?P<key>[0-9a-f]{{{KEY_LENGTH}}})\.(?:lock|pid)")
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """One folder that may go."""
+    """One folder, or file, that may go."""
 
     path: Path
     bytes: int
@@ -25,7 +30,8 @@ def find_garbage(workspace: Workspace, plans: Sequence[Plan], *, keep: int) -> l
 
     What the kept artifacts were made of stays too, and so does every run with a live worker.
     """
-    needed = _needed(workspace, plans)
+    stale = list(_stale_states(workspace))
+    needed = _needed(workspace, plans, stale)
     by_step: dict[str, list[tuple[float, Path]]] = {}
     for artifact in workspace.artifacts():
         if artifact.path not in needed:
@@ -36,25 +42,69 @@ def find_garbage(workspace: Workspace, plans: Sequence[Plan], *, keep: int) -> l
         for entries in by_step.values()
         for _, path in sorted(entries, reverse=True)[max(keep, 0) :]
     ]
-    kept = {artifact.path for artifact in workspace.artifacts()} - set(gone)
+    artifacts = [artifact for artifact in workspace.artifacts() if artifact.path not in set(gone)]
+    kept = {artifact.path for artifact in artifacts}
     gone += _runs(workspace, kept, unfinished(plans))
     gone += sorted((workspace.root / "builds").glob("*"))[:-BUILDS]
-    return [Garbage(path, size_of(path)) for path in sorted(gone)]
+    gone += [*stale, *_locks(workspace, kept, unfinished(plans))]
+    told = [artifact.manifest.get("params", {}) for artifact in artifacts]
+    gone += _caches(workspace, [*told, *(planned.step.params for p in plans for planned in p)])
+    sizes = ((path, path.stat().st_size if path.is_file() else size_of(path)) for path in gone)
+    return [Garbage(path, size) for path, size in sorted(sizes)]
 
 
 def remove(garbage: Iterable[Garbage]) -> None:
     """Delete it."""
     for entry in garbage:
-        discard(entry.path)
+        if entry.path.is_file():
+            entry.path.unlink(missing_ok=True)
+        else:
+            discard(entry.path)
 
 
-def _needed(workspace: Workspace, plans: Iterable[Plan]) -> set[Path]:
+def _stale_states(workspace: Workspace) -> Iterator[Path]:
+    """Give what was noted of specs that are gone from beside the workspace."""
+    if workspace.root.name != FOLDER:
+        return  # a workspace elsewhere does not know where its specs are
+    for state in (workspace.root / "state").glob("*.json"):
+        if not (workspace.root.parent / state.name.removesuffix(".json")).exists():
+            yield state
+
+
+def _locks(workspace: Workspace, kept: set[Path], resumable: frozenset[str]) -> Iterator[Path]:
+    for path in (workspace.root / "locks").glob("*"):
+        found = _LOCK.fullmatch(path.name)
+        if found is None or found["step"] in resumable:
+            continue
+        if workspace.root / "artifacts" / folder_of(found["step"]) / found["key"] not in kept:
+            yield path
+
+
+def _caches(workspace: Workspace, params: Iterable[Mapping[str, object]]) -> Iterator[Path]:
+    """Give the caches that no filter of a spec or of a kept dataset reads."""
+    asked = {value for table in params for key, value in table.items() if _KIND.fullmatch(key)}
+    for name, kinds in CACHES.items():
+        folder = workspace.root / "cache" / name
+        if folder.is_dir() and not kinds & asked:
+            yield folder
+
+
+def _needed(workspace: Workspace, plans: Sequence[Plan], stale: Sequence[Path]) -> set[Path]:
     wanted = [
         planned.artifact for plan in plans for planned in plan if planned.artifact is not None
     ]
+    current = {plan.spec.name: {planned.step.id for planned in plan} for plan in plans}
     for state in (workspace.root / "state").glob("*.json"):
-        keys = workspace.state(Path(state.name.removesuffix(".json")))
-        places = [workspace.artifact_path(step, key) for step, key in keys.items()]
+        if state in stale:
+            continue
+        spec = state.name.removesuffix(".json")
+        keys = workspace.state(Path(spec))
+        # Of a spec that is at hand, steps that it has no more are no longer needed.
+        places = [
+            workspace.artifact_path(step, key)
+            for step, key in keys.items()
+            if step in current.get(spec, keys)
+        ]
         wanted += [a for a in workspace.artifacts() if a.path in places]
     needed: set[Path] = set()
     while wanted:

@@ -26,7 +26,7 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete; else only list.")] = False,
     json: AsJson = False,
 ) -> None:
-    """List (or delete) artifacts and runs that neither the spec nor the last builds need."""
+    """List (or delete) what neither the spec nor the last builds need: artifacts, runs, caches."""
     from tuneforge.build.collect import find_garbage, remove
     from tuneforge.build.lockfile import lock_path, pins, read_lock
     from tuneforge.build.standing import running_builds
@@ -55,4 +55,4 @@ def gc(
         sys.stdout.write(f"{size(entry.bytes):>9}  {entry.path}\n")
     total = size(sum(entry.bytes for entry in garbage))
     done = "deleted" if delete else "would be deleted (with --delete)"
-    sys.stdout.write(f"{len(garbage)} folders, {total}, {done}\n")
+    sys.stdout.write(f"{len(garbage)} folders and files, {total}, {done}\n")

@@ -105,9 +105,11 @@ def test_gc_keeps_what_is_needed_and_deletes_the_rest(capsys, project) -> None:
     _, out, _ = call(capsys, "gc", spec, "--json")
     listed = json.loads(out)
     assert not listed["deleted"]
-    kinds = {Path(folder["path"]).parent.parent.name for folder in listed["folders"]}
-    assert kinds == {"dataset", "render", "train", "merge", "evaluate", "export"}
-    assert all(Path(folder["path"]).is_dir() for folder in listed["folders"])
+    paths = [Path(folder["path"]) for folder in listed["folders"]]
+    steps = {"dataset", "render", "train", "merge", "evaluate", "export"}
+    assert {path.parent.parent.name for path in paths if path.is_dir()} == steps
+    assert {path.name.split(".")[0] for path in paths if path.is_file()} == steps
+    assert {path.parent.name for path in paths if path.is_file()} == {"locks"}
     assert json.loads(call(capsys, "gc", spec, "--json", "--keep", "1")[1])["folders"] == []
     call(capsys, "gc", spec, "--delete")
     assert not any(Path(folder["path"]).exists() for folder in listed["folders"])
@@ -115,6 +117,57 @@ def test_gc_keeps_what_is_needed_and_deletes_the_rest(capsys, project) -> None:
     project.ran  # noqa: B018
     call(capsys, "build", spec)
     assert project.ran == []
+
+
+def garbage(capsys, project) -> set[str]:
+    _, out, _ = call(capsys, "gc", str(project.spec), "--json")
+    root = project.folder / ".tuneforge"
+    return {str(Path(one["path"]).relative_to(root)) for one in json.loads(out)["folders"]}
+
+
+def test_gc_knows_the_judges_cache(capsys, project) -> None:
+    call(capsys, "build", str(project.spec))
+    answer = project.folder / ".tuneforge" / "cache" / "judge" / "ab" / "abcd.json"
+    answer.parent.mkdir(parents=True)
+    answer.write_text('{"score": 1, "reason": ""}')
+    assert garbage(capsys, project) == {"cache/judge"}
+    before = project.spec.read_text()
+    judge = '{ kind = "judge", url = "http://localhost:1", model = "m", rubric = "r", min = 1.0 }'
+    project.edit("filters = [", f"filters = [{judge}, ")
+    assert garbage(capsys, project) == set()
+    project.spec.write_text(before)
+    call(capsys, "gc", str(project.spec), "--delete")
+    assert not answer.parent.parent.exists()
+    call(capsys, "build", str(project.spec))
+    assert len(project.ran) == 8
+
+
+def test_gc_knows_what_is_noted_of_steps_and_specs_that_are_gone(capsys, project) -> None:
+    spec = str(project.spec)
+    call(capsys, "build", spec)
+    other = project.folder / "other.toml"
+    other.write_text(project.spec.read_text().replace("[export.x]", "[export.other]"))
+    call(capsys, "build", str(other))
+    assert garbage(capsys, project) == set()
+    other.unlink()
+    found = garbage(capsys, project)
+    assert {path.rpartition("/")[0] for path in found} == {
+        "artifacts/export/other",
+        "locks",
+        "state",
+    }
+    assert "state/other.toml.json" in found
+    call(capsys, "gc", spec, "--delete")
+    assert garbage(capsys, project) == set()
+    # A step that the spec itself has no more, though the last build of it is on record.
+    text = project.spec.read_text()
+    project.spec.write_text(text[: text.index("[export.x]")])
+    found = garbage(capsys, project)
+    assert {path.rpartition("/")[0] for path in found} == {"artifacts/export/x", "locks"}
+    call(capsys, "gc", spec, "--delete")
+    assert garbage(capsys, project) == set()
+    call(capsys, "build", spec)
+    assert "store.lock" not in found
 
 
 def test_plan_resolved_reads_back_as_the_same_spec(capsys, project) -> None:
