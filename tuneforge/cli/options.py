@@ -38,14 +38,14 @@ def open_spec(
 ) -> tuple[LoadedSpec, Workspace]:
     """Load a spec and its workspace; warnings about the spec go to stderr."""
     loaded = load(spec, sets or ())
+    place = Workspace.of(loaded.path, workspace)
+    if smoke:
+        from tuneforge.build.smoke import shrink
+
+        loaded, place = shrink(loaded), Workspace(place.root / "smoke")
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    place = Workspace.of(loaded.path, workspace)
-    if not smoke:
-        return loaded, place
-    from tuneforge.build.smoke import shrink
-
-    return shrink(loaded), Workspace(place.root / "smoke")
+    return loaded, place
 
 
 def write_json(value: Any) -> None:

@@ -170,6 +170,21 @@ def test_gc_knows_what_is_noted_of_steps_and_specs_that_are_gone(capsys, project
     assert "store.lock" not in found
 
 
+def test_a_smoke_build_asks_no_judge_and_says_so(capsys, project) -> None:
+    judge = '{ kind = "judge", url = "http://localhost:1", model = "m", rubric = "r", min = 1.0 }'
+    project.edit("filters = [", f"filters = [{judge}, ")
+    code, _, err = call(capsys, "build", str(project.spec), "--smoke")
+    assert code == 0
+    assert "datasets.d.filters[0]: skipped in a smoke build: the judge is not asked" in err
+    smoke = project.folder / ".tuneforge" / "smoke"
+    params = json.loads(next(smoke.glob("artifacts/dataset/d/*/manifest.json")).read_text())[
+        "params"
+    ]
+    kinds = {value for key, value in params.items() if key.endswith(".kind")}
+    assert kinds == {"length"}
+    assert "skipped" not in call(capsys, "plan", str(project.spec))[2]
+
+
 def test_plan_resolved_reads_back_as_the_same_spec(capsys, project) -> None:
     code, out, _ = call(capsys, "plan", str(project.spec), "--resolved")
     assert code == 0
