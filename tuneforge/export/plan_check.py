@@ -37,22 +37,24 @@ def needs_files(spec: Spec, names: Iterable[str]) -> bool:
     return any(becomes_gguf(spec.export[name]) for name in names)
 
 
-def check_exports(spec: Spec, base: Path | None, names: Iterable[str]) -> None:
+def check_exports(spec: Spec, directory: Path, base: Path | None, names: Iterable[str]) -> None:
     """Refuse the exports of these names that this machine or the base in ``base`` cannot give.
 
     A base that is still to be made is a Llama. Raises EnvironmentMissing for K-quants without
-    llama.cpp and for missing packages, UsageError for what cannot become GGUF.
+    llama.cpp and for missing packages, UsageError for what cannot become GGUF or a Modelfile.
     """
     for name in names:
         export = spec.export[name]
         check_available(types_of(export))
         if isinstance(export, BitsAndBytesExport):
             check_quantizing(f"export.{name}")
-        if base is not None and becomes_gguf(export):
-            try:
+        try:
+            if base is not None and becomes_gguf(export):
                 _check_base(base, vocabulary=not isinstance(export, AdapterExport))
-            except UsageError as error:
-                raise UsageError(f"export.{name}: {error.message}", error.fix) from error
+            if isinstance(export, OllamaExport):
+                _check_templates(spec, export, directory, base)
+        except UsageError as error:
+            raise UsageError(f"export.{name}: {error.message}", error.fix) from error
 
 
 def check_quantizing(who: str) -> None:
@@ -63,6 +65,12 @@ def check_quantizing(who: str) -> None:
             f"{who}: {', '.join(missing)} not installed, which quantising with bitsandbytes needs",
             "pip install 'tuneforge[train]'",
         )
+
+
+def _check_templates(spec: Spec, export: OllamaExport, directory: Path, base: Path | None) -> None:
+    from tuneforge.export.ollama.check import check_templates
+
+    check_templates(spec, export.model, directory, base)
 
 
 def _check_base(base: Path, *, vocabulary: bool) -> None:

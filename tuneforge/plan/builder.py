@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tuneforge_specs.base import ModelBase
 from tuneforge_specs.loader import LoadedSpec
-from tuneforge_specs.spec import Spec
 
 from tuneforge.export.plan_check import check_exports, needs_files
 from tuneforge.plan.base_folder import base_folder
@@ -70,11 +69,12 @@ def make_plan(loaded: LoadedSpec, workspace: Workspace, wanted: Wanted = EVERYTH
         planned.append(verdict)
     workspace.digests.save()
     check_data(loaded.spec, (p.step for p in planned if p.status != "cached"))
-    _check_exports(loaded.spec, planned)
+    _check_exports(loaded, planned)
     return Plan(loaded.spec.build.name, loaded.path, workspace.root, tuple(planned))
 
 
-def _check_exports(spec: Spec, planned: list[PlannedStep]) -> None:
+def _check_exports(loaded: LoadedSpec, planned: list[PlannedStep]) -> None:
+    spec = loaded.spec
     names = [p.step.name for p in planned if p.step.kind == "export" and p.status != "cached"]
     if not names:
         return
@@ -83,7 +83,7 @@ def _check_exports(spec: Spec, planned: list[PlannedStep]) -> None:
     unseen = folder if folder and not (folder / "config.json").is_file() else None
     if unseen and isinstance(spec.base, ModelBase) and needs_files(spec, names):
         fetch_small(spec.base.model, unseen.name, ("config.json", "tokenizer.json"))
-    check_exports(spec, folder, names)
+    check_exports(spec, loaded.directory, folder, names)
 
 
 def judge(

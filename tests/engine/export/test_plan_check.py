@@ -39,7 +39,7 @@ EXPORT
 
 def loaded(tmp_path: Path, export: str, config: dict, tokenizer: dict | None = None):
     base = tmp_path / "base"
-    base.mkdir()
+    base.mkdir(exist_ok=True)
     (base / "config.json").write_text(json.dumps(config))
     (base / "model.safetensors").write_bytes(b"")
     if tokenizer is not None:
@@ -106,7 +106,29 @@ def test_quantising_without_its_packages_is_refused(tmp_path, monkeypatch):
 
 def test_a_cached_export_needs_nothing(tmp_path):
     found = loaded(tmp_path, 'format = "gguf"', MAMBA)
-    plan_check.check_exports(found.spec, tmp_path / "base", [])
+    plan_check.check_exports(found.spec, tmp_path, tmp_path / "base", [])
+
+
+NUMBERED = (
+    "{% for m in messages %}{{ loop.index }}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+CHAIN = NUMBERED.replace("{{ loop.index }}", "{{ bos_token if loop.first }}")
+
+
+@pytest.mark.parametrize("where", ["file", "tokenizer"])
+def test_a_template_that_ollama_cannot_run_is_refused(tmp_path, monkeypatch, byte_level, where):
+    chat = "my.jinja" if where == "file" else "tokenizer"
+    template = f'from = [{{ source = "s" }}]\ntemplate = {{ chat = "{chat}" }}'
+    monkeypatch.setitem(globals(), "SPEC", SPEC.replace('from = [{ source = "s" }]', template))
+    file = tmp_path / ("my.jinja" if where == "file" else "base/chat_template.jinja")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(CHAIN)
+    plan(tmp_path, 'format = "ollama"', LLAMA, byte_level)
+    file.write_text(NUMBERED)
+    found = load(tmp_path / "spec.toml")
+    with pytest.raises(UsageError, match=r"export\.out: .*no chain of turns"):
+        make_plan(found, Workspace.of(found.path))
 
 
 def hub_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
