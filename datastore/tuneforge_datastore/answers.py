@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from tuneforge_specs.printing import printable
+
 from tuneforge_datastore.sql import Answer
 
 CELL = 60
@@ -47,11 +49,6 @@ def _cell(value: Any) -> str:
     text = text.strip('"') if isinstance(value, dt.date) else text
     shown = printable(text.replace("\n", "↵"))
     return shown if len(shown) <= CELL else shown[: CELL - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Show control characters as a dot: data must not steer the terminal it is shown on."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "·" for c in text)
 
 
 def write_csv(answer: Answer, out: TextIO) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tuneforge_datastore.nesting import check_depth
 from tuneforge_datastore.records import (
     MESSAGE,
     REJECTS,
@@ -88,13 +89,15 @@ class Batch:
 
         Raises:
             UnicodeEncodeError: a text cannot be written as UTF-8; nothing was added.
+            TooDeep: its JSON is nested too deeply; nothing was added.
         """
         prompt, completion = record.prompt_and_completion()
         meta = meta_json(record.meta)
         digest = content_hash(record)
         meta.encode()
         identifier.encode()
-        _check_names(record)
+        check_depth(meta, record.tools)
+        _check_turns(record)
         self.turns["messages"].append(record.messages)
         self.turns["chosen"].append(record.chosen)
         self.turns["rejected"].append(record.rejected)
@@ -122,10 +125,12 @@ class Batch:
         return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
-def _check_names(record: Record) -> None:
+def _check_turns(record: Record) -> None:
     # The hash has encoded the texts themselves already.
     for turns in (record.messages, record.chosen, record.rejected):
         for turn in turns:
+            if turn.tool_calls:
+                check_depth(turn.tool_calls)
             if turn.tool_call_id or turn.name:
                 (turn.tool_call_id + turn.name).encode()
 

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Mapping
 
+from tuneforge_specs.printing import printable
+
 from tuneforge.build.events import EventLog
 
 INTERVAL = 0.2
@@ -27,12 +29,13 @@ class StepReporter:
 
     def log(self, message: str) -> None:
         """Say one line for the log."""
-        self._log.emit("log", step=self._step, message=message)
+        self._log.emit("log", step=self._step, message=printable(message))
 
     def warn(self, message: str) -> None:
         """Say one line that is repeated in the summary."""
-        self.warnings.append(message)
-        self._log.emit("warning", step=self._step, message=message)
+        shown = printable(message)
+        self.warnings.append(shown)
+        self._log.emit("warning", step=self._step, message=shown)
 
     def metrics(self, values: Mapping[str, float | int | str]) -> None:
         """Give live values."""

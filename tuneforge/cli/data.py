@@ -57,6 +57,7 @@ def ingest(
     from pydantic import ValidationError
     from tuneforge_datastore.ingest.source import ingest as read
     from tuneforge_specs.errors import UsageError
+    from tuneforge_specs.printing import printable
     from tuneforge_specs.sources import PathSource
 
     try:
@@ -81,7 +82,8 @@ def ingest(
             return
         for file in result.files:
             sys.stdout.write(
-                f"{file['file']}: {file['records']:,} records as {file['format']} ({file['why']})"
+                f"{printable(file['file'])}: {file['records']:,} records as {file['format']} "
+                f"({printable(file['why'])})"
                 + (f", {file['rejected']:,} refused" if file["rejected"] else "")
                 + "\n"
             )
@@ -162,7 +164,7 @@ def preview(
     """Show a record as the model sees it: trained, masked and cut tokens."""
     from dataclasses import asdict
 
-    from tuneforge_datastore.answers import printable
+    from tuneforge_specs.printing import printable
 
     from tuneforge.cli.artifacts import rendered
 
@@ -195,9 +197,9 @@ def lint(dataset: DatasetName, workspace: StorePath = WORKSPACE, json: AsJson = 
     """Prove a rendering row by row: trained tokens, terminators, BOS, ids, the template."""
     from dataclasses import asdict
 
-    from tuneforge_datastore.answers import printable
     from tuneforge_datastore.render.lint import lint as check
     from tuneforge_specs.errors import DataError
+    from tuneforge_specs.printing import printable
 
     from tuneforge.cli.artifacts import rendered
 
@@ -310,7 +312,7 @@ def explain(
     if json:
         _json(found)
         return
-    from tuneforge_datastore.answers import printable
+    from tuneforge_specs.printing import printable
 
     for title, rows in found.items():
         for row in rows:

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 from tuneforge_specs.errors import TuneforgeError
+from tuneforge_specs.printing import printable
 from typer.main import get_command
 
 INTERRUPTED = 130
@@ -57,7 +58,8 @@ def _run(name: str, target: str, arguments: Sequence[str]) -> int:
 
 def describe(error: TuneforgeError) -> str:
     """Write an error as it is shown: what is wrong, then the fix."""
-    return "\n".join(f"error: {line}" if n == 0 else line for n, line in enumerate(_lines(error)))
+    lines = (f"error: {line}" if n == 0 else line for n, line in enumerate(_lines(error)))
+    return printable("\n".join(lines))
 
 
 def _lines(error: TuneforgeError) -> list[str]:

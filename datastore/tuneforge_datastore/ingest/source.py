@@ -21,6 +21,7 @@ from tuneforge_datastore.ingest.formats import Format
 from tuneforge_datastore.ingest.formats.unpaired import judged
 from tuneforge_datastore.ingest.reader import read_file
 from tuneforge_datastore.ingest.rows import RAW_SHOWN, Broken, BrokenFile, Row, RowError, Unusable
+from tuneforge_datastore.nesting import TOO_DEEP, TooDeep
 from tuneforge_datastore.records import SCHEMA, Record
 
 SKIP_FIX = 'correct the row, or set on_error = "skip" to count it and go on'
@@ -167,6 +168,9 @@ class _Ingest:
             return
         except UnicodeEncodeError:
             self._reject(row.line, "not UTF-8, or half a surrogate pair", _raw(row), place)
+            return
+        except (TooDeep, RecursionError):
+            self._reject(row.line, TOO_DEEP, "", place)
             return
         self.ordinal += 1
         if self.batch.full:
