@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from tuneforge_specs.model import Count, Many, Model, Name, Positive, Rate
-from tuneforge_specs.settings import Setting, Share, covers_all, values_of
+from tuneforge_specs.settings import Setting, Share, Varied, covers_all, values_of
 from tuneforge_specs.vocabulary import MergeTokenizer
 
 
@@ -63,8 +63,8 @@ OneInput = Annotated[
     Field(min_length=1, max_length=1, description="The one input that is brought to the base."),
 ]
 Epsilon = Annotated[
-    float,
-    Field(gt=0.0, lt=0.5, description="How far the chance to be kept spreads around `density`."),
+    Setting,
+    Field(description="How far the chance to be kept spreads around `density`; may vary."),
 ]
 DellaT = TypeVar("DellaT", bound="DareMerge")
 Gamma = Annotated[Share, Field(description="Share of the largest elements that is dropped.")]
@@ -172,8 +172,15 @@ class SlerpMerge(MergeBase):
     t: Share = Field(0.5, description="0: the first, 1: the second; may vary like `weight`.")
 
 
-def _spread(merge: DellaT, epsilon: float) -> DellaT:
-    """Refuse densities around which the chances to be kept would leave 0 to 1."""
+def _spread(merge: DellaT, epsilon: Varied) -> DellaT:
+    """Refuse densities around which the chances to be kept would leave 0 to 1.
+
+    Where ``epsilon`` varies, what it meets in a tensor is known to the plan of the merge only.
+    """
+    if not all(0.0 < number < 0.5 for number in values_of(epsilon)):
+        raise ValueError("epsilon: must be above 0 and below 0.5")
+    if not isinstance(epsilon, float):
+        return merge
     for index, item in enumerate(merge.inputs):
         # Between the numbers of a list anything may come up, so 0 and 1 are no exceptions there.
         varied = isinstance(item.density, tuple)

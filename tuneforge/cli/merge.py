@@ -64,13 +64,15 @@ def merge(
         raise UsageError("where to write the result?", "add -o DIR")
     for one in found:
         one.check_writable()
-    reports = []
+    reports, lines = [], Lines(quiet=json)
     for one in found:
         target = output if len(found) == 1 else output / one.name
         started = time.monotonic()
-        report = one.write(target, workers, _progress(one.name, quiet=json), Lines(quiet=json))
+        report = one.write(target, workers, _progress(one.name, quiet=json), lines)
         seconds = time.monotonic() - started
         reports.append({"merge": one.name, "folder": str(target), "seconds": seconds, **report})
+        for text in report.get("warnings", ()):
+            lines.warn(text)
         if not json:
             sys.stdout.write(_done(target, report, seconds))
     if json:

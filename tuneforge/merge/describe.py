@@ -26,6 +26,7 @@ def plan_values(plan: MergePlan, threads: int) -> dict[str, Any]:
         "onto": plan.onto.name,
         "through_torch": plan.kinds,
         "vocabulary": plan.alignment.summary() if plan.alignment is not None else {},
+        "warnings": plan.warnings,
         "bytes_in": plan.bytes_in,
         "bytes_out": plan.bytes_out,
         "peak_memory": plan.peak_memory(threads),
@@ -75,6 +76,7 @@ def plan_lines(plan: MergePlan, threads: int) -> list[str]:
         lines.append(f"  judge   evaluate.{plan.spec.evaluate} decides in the build who stays in")
     if plan.alignment is not None:
         lines.append(f"  tokens  {plan.alignment.text()}")
+    lines += [f"  warning {text}" for text in plan.warnings]
     width = max(len(tensor.name) for tensor in plan.tensors)
     for tensor in plan.tensors:
         shape = "x".join(map(str, tensor.entry.shape)) or "scalar"

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneforge_specs.errors import EnvironmentMissing
 from tuneforge_specs.merge import ModelMerge
 
 from tuneforge.merge.by_peft import RunJob, check_packages, fold, kinds_by_peft, planned
@@ -62,7 +61,7 @@ def merge_into(
     if kinds:
         check_packages(kinds)
         if run_job is None:
-            raise EnvironmentMissing(f"{next(iter(kinds))}: no worker to fold it in", "use a build")
+            raise RuntimeError(f"{next(iter(kinds))}: folding takes a worker")
         sources = fold(plan.base, inputs, plan.onto, run_job)
         plan = plan_merge(plan.base, sources, spec, plan.onto, seed)
     results = run_plan(plan, folder, threads, progress)
@@ -102,6 +101,7 @@ def summary(
         "changed": sum(result.changed for result in results) if exact else None,
         "bytes": plan.bytes_out,
         "untied": plan.untied,
+        "warnings": plan.warnings,
         "tensors": [
             {
                 "name": result.name,

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tuneforge_specs.errors import DataError
-from tuneforge_specs.merge import LinearMerge, LoraMerge, ModelMerge, PassthroughMerge
+from tuneforge_specs.merge import LoraMerge, ModelMerge, PassthroughMerge
 from tuneforge_specs.vocabulary import MergeTokenizer
 
 from tuneforge.merge.base import Onto, check_dequantisable, is_quantised
 from tuneforge.merge.blocks import BLOCK, matrix_shape
+from tuneforge.merge.checks import check_numbers, check_same
 from tuneforge.merge.lora import Fold, Replace
 from tuneforge.merge.method import Method
 from tuneforge.merge.methods import method_named
@@ -77,6 +78,19 @@ class MergePlan:
         return self.config.get("tie_word_embeddings") is False
 
     @property
+    def warnings(self) -> list[str]:
+        """What a user should know before the merge is used."""
+        wide = [
+            tensor.name
+            for tensor in self.tensors
+            if tensor.action != "copy" and "F64" in _dtypes(self.base, tensor)
+        ]
+        if not wide:
+            return []
+        more = f" and {len(wide) - 1:,} more" if len(wide) > 1 else ""
+        return [f"{wide[0]}{more}: float64, merged in float32: about 7 digits are right"]
+
+    @property
     def bytes_in(self) -> int:
         """Bytes one pass over everything reads."""
         return sum(tensor.bytes_in for tensor in self.tensors)
@@ -97,6 +111,14 @@ class MergePlan:
     def kinds(self) -> dict[str, str]:
         """Kinds of the adapters that PEFT folds, by label."""
         return {source.label: source.kind for source in self.sources if source.by_peft}
+
+
+def _dtypes(base: Model, tensor: TensorPlan) -> set[str]:
+    """Return the dtypes of what a tensor is made from."""
+    name = tensor.origin or tensor.name
+    models = [source.model for source in tensor.sources if source.model is not None]
+    found = {model.weights[stored].dtype for model in models if (stored := model.find(name))}
+    return found | ({base.weights[name].dtype} if name in base.weights else set())
 
 
 def _working_set(tensor: TensorPlan) -> int:
@@ -148,7 +170,7 @@ def plan_merge(
         )
         for place in places(base.weights).values()
     ]
-    _check_weights(tensors, spec)
+    check_numbers(tensors, spec)
     extra = _separate_heads(base, sources, spec)
     config: dict[str, Any] = {"tie_word_embeddings": False} if extra else {}
     if alignment is not None:
@@ -215,68 +237,9 @@ def _tensor(
     return TensorPlan(entry, action, touching, quantised)
 
 
-def _check_weights(tensors: Sequence[TensorPlan], spec: ModelMerge) -> None:
-    """Refuse an average whose weights sum to zero somewhere: it would divide by it."""
-    if not isinstance(spec, LinearMerge) or not spec.normalize:
-        return
-    for tensor in tensors:
-        if tensor.action != "linear":
-            continue
-        if not sum(source.weight_at(tensor.place) for source in tensor.sources):
-            raise DataError(
-                f"linear: the weights sum to 0 at {tensor.name}",
-                "give a filter's other tensors a weight too, or set normalize = false",
-            )
-
-
 def _always(method: Method) -> bool:
     # Weights that all inputs share may still change: an average need not be normalised.
     return method.reads == "weights"
-
-
-def check_same(base: Model, model: Model, aligned: frozenset[str] = frozenset()) -> None:
-    """Refuse a full model whose tensors are not the base's, one by one.
-
-    Tensors that are ``aligned`` may have another number of rows.
-    """
-    theirs, ours = model.config.get("model_type"), base.config.get("model_type")
-    if theirs != ours:
-        raise DataError(
-            f"{model.folder}: a {theirs} model, the base {base.folder} is {ours}",
-            "merge models of one architecture",
-        )
-    for name, info in base.weights.items():
-        found = model.find(name)
-        if not found:
-            raise DataError(
-                f"{model.folder}: has no {name}, which {base.folder} has",
-                "merge models of one architecture, with the same tied embeddings",
-            )
-        other = model.weights[found]
-        skip = 1 if name in aligned else 0
-        if other.shape[skip:] != info.shape[skip:]:
-            vocabulary = name == base.embedding or base.is_head(name)
-            words = vocabulary and other.shape[1:] == info.shape[1:]
-            what = " (another vocabulary)" if words else ""
-            fix = "merge models of one architecture and vocabulary"
-            if words:
-                fix = 'align the tokens: tokenizer = "union", "base", or the label of an input'
-            raise DataError(
-                f"{model.folder}: {name} has shape {other.shape}, the base has {info.shape}{what}",
-                fix,
-            )
-        if (other.dtype in MERGEABLE) != (info.dtype in MERGEABLE):
-            raise DataError(
-                f"{model.folder}: {name} is {other.dtype}, the base has {info.dtype}",
-                "convert one of them",
-            )
-    matched = {model.find(name) for name in base.weights}
-    surplus = next((name for name in model.weights if name not in matched), None)
-    if surplus is not None:
-        raise DataError(
-            f"{model.folder}: has {surplus}, which {base.folder} does not have",
-            "merge models of one architecture, with the same tied embeddings",
-        )
 
 
 def _separate_heads(base: Model, sources: Sequence[Source], spec: ModelMerge) -> list[TensorPlan]:

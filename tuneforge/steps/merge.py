@@ -94,6 +94,8 @@ def _model(
         progress=_progress(context),
         run_job=lambda job: _worker(context, job),
     )
+    for text in summary["warnings"]:
+        context.report.warn(text)
     changed = "" if summary["changed"] is None else f", {summary['changed']:,} differ from the base"
     lines.append(f"{spec.method}: {summary['elements']:,} weights{changed}")
     return summary | ({"soup": soup} if soup else {}), lines

@@ -16,8 +16,10 @@ from safetensors.numpy import load_file, save_file
 from tuneforge_specs.errors import DataError, EnvironmentMissing
 from tuneforge_specs.merge import Merge
 
-from tuneforge.merge.execute import merge_into
+from tuneforge.merge.describe import plan_lines, plan_values
+from tuneforge.merge.execute import merge_into, plan_from
 from tuneforge.merge.resolve import InputFolder, choose_onto, input_folder
+from tuneforge.weights import Entry, ShardWriter
 
 SHAPES = {
     "model.embed_tokens.weight": (50, 16),
@@ -123,7 +125,7 @@ def test_a_base_with_another_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"peft_type": "VERA"}, "VERA"),
+        ({"peft_type": "PREFIX_TUNING"}, "PREFIX_TUNING"),
         ({"init_lora_weights": "pissa_niter_4"}, "changed the base"),
         ({"r": 8}, "rank 8"),
         ({"alora_invocation_tokens": [1]}, "activated LoRA"),
@@ -267,3 +269,38 @@ def test_a_killed_merge_leaves_no_folder_and_the_next_one_works(standalone: Path
     assert list(standalone.glob(".out.*.partial"))
     assert tuneforge(standalone, "-o", "out").returncode == 0
     assert not list(standalone.glob(".out.*.partial"))
+
+
+def test_float64_is_merged_with_a_warning(tmp_path: Path) -> None:
+    for seed, name in enumerate(("base", "x")):
+        folder = write_model(tmp_path / name, seed=seed)
+        wide = {n: v.astype(np.float64) for n, v in load_file(folder / "model.safetensors").items()}
+        save_file(wide, folder / "model.safetensors", metadata={"format": "pt"})
+    out = merge(tmp_path, linear(tmp_path / "x"))
+    plan = plan_from(
+        tmp_path / "base", {}, "auto",
+        TypeAdapter(Merge).validate_python(linear(tmp_path / "x")),
+        [InputFolder("x", tmp_path / "x", False, {})], 0,
+    )  # fmt: skip
+    (text,) = plan.warnings
+    assert "float64, merged in float32" in text
+    assert f"  warning {text}" in plan_lines(plan, 1)
+    assert plan_values(plan, 1)["warnings"] == [text]
+    merged = load_file(out / "model.safetensors")
+    expected = load_file(tmp_path / "x" / "model.safetensors")
+    for tensor, values in expected.items():
+        assert merged[tensor].dtype == np.float64
+        assert np.allclose(merged[tensor], values, rtol=1e-7)
+
+
+def test_eight_bit_floats_are_refused(tmp_path: Path) -> None:
+    import ml_dtypes
+
+    write_model(tmp_path / "base")
+    folder = write_model(tmp_path / "x", seed=1)
+    tensors = load_file(folder / "model.safetensors")
+    entries = [Entry(name, "F8_E4M3", values.shape) for name, values in tensors.items()]
+    with ShardWriter(folder, entries, 1 << 30) as writer:
+        for name, values in tensors.items():
+            writer.write(name, 0, values.reshape(-1).astype(ml_dtypes.float8_e4m3fn))
+    refused(tmp_path, linear(folder), "F8_E4M3, quantised without its scale")

@@ -129,3 +129,27 @@ def test_a_place_is_where_a_filter_looks() -> None:
     name = "model.layers.0.mlp.up_proj.weight"
     assert Place(name).value(setting({"filter": "up_proj", "value": 2.0}), 1.0) == 2.0
     assert Place(name).value(setting({"filter": "UP_PROJ", "value": 2.0}), 1.0) == 1.0
+
+
+def test_epsilon_varies_by_layer_and_name(merged: Any) -> None:
+    inputs = [(ONE, {"density": 0.5})]
+    varied = merged(
+        BASE, inputs, method="della_linear",
+        epsilon=[{"filter": "mlp", "value": 0.4}, {"value": 0.1}],
+    )  # fmt: skip
+    wide = merged(BASE, inputs, method="della_linear", epsilon=0.4)
+    narrow = merged(BASE, inputs, method="della_linear", epsilon=0.1)
+    for name, values in varied.items():
+        expected = wide if "mlp" in name else narrow
+        assert np.array_equal(values, expected[name]), name
+    assert any((wide[name] != narrow[name]).any() for name in wide)
+
+
+def test_a_varied_epsilon_is_held_against_the_density_of_each_tensor(merged: Any) -> None:
+    density = {"filter": "mlp", "value": 0.9}
+    epsilon = [{"filter": "mlp", "value": 0.05}, {"value": 0.3}]
+    merged(BASE, [(ONE, {"density": density})], method="della", epsilon=epsilon)
+    with pytest.raises(DataError, match=r"mlp\.up_proj\.weight has density 0\.9 \+/- epsilon 0\.3"):
+        merged(BASE, [(ONE, {"density": density})], method="della", epsilon=[0.3, 0.3])
+    with pytest.raises(ValueError, match=r"above 0 and below 0\.5"):
+        merged(BASE, [(ONE, {"density": density})], method="della", epsilon=[0.1, 0.5])

@@ -199,7 +199,7 @@ def _extracted(
         )
     if onto.dtype:
         check_dequantisable(base)
-    from tuneforge.merge.plan import check_same
+    from tuneforge.merge.checks import check_same
 
     tuned = open_model(place.folder)
     check_same(base, tuned)

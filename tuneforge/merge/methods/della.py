@@ -27,6 +27,7 @@ def chances(delta: Floats, density: float, epsilon: float) -> Floats:
 def _dropper(tensor: Tensor, spec: DellaMerge | DellaLinearMerge) -> Trim:
     from tuneforge.merge.kernels.random import keep_each, stream_key
 
+    epsilon = tensor.value(spec, "epsilon")
     keys = [
         np.uint64(stream_key(tensor.seed, "della", tensor.name, index))
         for index in range(len(tensor.densities))
@@ -39,7 +40,7 @@ def _dropper(tensor: Tensor, spec: DellaMerge | DellaLinearMerge) -> Trim:
             return values
         out = np.zeros_like(values)
         if density > 0.0:
-            odds = chances(values, density, spec.epsilon).reshape(-1)
+            odds = chances(values, density, epsilon).reshape(-1)
             flat = out.reshape(-1)
             keep_each(values.reshape(-1), keys[index], block.offset, odds, spec.rescale, flat)
         return out
