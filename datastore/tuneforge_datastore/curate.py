@@ -97,12 +97,12 @@ def curate(
     """
     _check_mix(name, dataset)
     out.mkdir(parents=True, exist_ok=True)
-    rows = Rows({mix.source: inputs.sources[mix.source] for mix in dataset.mix})
+    resources.folder.mkdir(parents=True, exist_ok=True)
+    rows = Rows({mix.source: inputs.sources[mix.source] for mix in dataset.mix}, resources.folder)
     ids = rows.column("id", alive=False)
     ledger = Ledger(rows)
     ledger.count_unreadable()
     sample(ledger, dataset, seed)
-    resources.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="clean-", dir=resources.folder) as temporary:
         patches = Path(temporary)
         clean(ledger, dataset.clean, patches, out)

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -116,9 +119,13 @@ class SourceRows:
 
 
 class Rows:
-    """All rows, and which of them are still alive."""
+    """All rows, and which of them are still alive.
 
-    def __init__(self, sources: Mapping[str, Path]) -> None:
+    ``scratch`` is a folder for texts that must be at hand all at once; without, memory holds them.
+    """
+
+    def __init__(self, sources: Mapping[str, Path], scratch: Path | None = None) -> None:
+        self.scratch = scratch
         self.sources: list[SourceRows] = []
         first = 0
         for name, folder in sources.items():
@@ -147,11 +154,21 @@ class Rows:
 
     def texts(self, part: Part) -> pa.LargeStringArray:
         """Read the text of a part of every row alive, as one array."""
-        chunks = []
+        with TemporaryFile(dir=self.scratch) if self.scratch else BytesIO() as file:
+            ends = np.zeros(int(self.alive.sum()) + 1, np.int64)
+            at = 0
+            for text in self._texts(part):
+                lengths = pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False)
+                np.cumsum(lengths, out=ends[at + 1 : at + 1 + len(text)])
+                ends[at + 1 : at + 1 + len(text)] += ends[at]
+                at += len(text)
+                file.write(_bytes(text))
+            return pa.LargeStringArray.from_buffers(at, pa.py_buffer(ends), _held(file))
+
+    def _texts(self, part: Part) -> Iterator[pa.Array]:
         for source in self.sources:
             for at, batch in source.pieces(_NEEDED[part]):
-                chunks.append(part_text(batch.filter(self._mask(at, len(batch))), part))
-        return pa.chunked_array(chunks, pa.string()).cast(pa.large_string()).combine_chunks()
+                yield part_text(batch.filter(self._mask(at, len(batch))), part)
 
     def _mask(self, at: int, count: int) -> pa.Array:
         return pa.array(self.alive[at : at + count])
@@ -164,6 +181,26 @@ class Rows:
                 if mask.any():
                     numbers = at + np.flatnonzero(mask)
                     yield numbers, pa.Table.from_batches([batch.filter(pa.array(mask))])
+
+
+def _bytes(texts: pa.Array) -> memoryview | bytes:
+    """Give the bytes of a string array, one text after the other; null has none."""
+    texts = pc.fill_null(texts, "")
+    _, offsets, data = texts.buffers()
+    if data is None:
+        return b""
+    bounds = np.frombuffer(offsets, np.int32)
+    return memoryview(data)[bounds[texts.offset] : bounds[texts.offset + len(texts)]]
+
+
+def _held(file: "BytesIO | IO[bytes]") -> pa.Buffer:
+    """Give what was written: a file on disk as a map of it, which outlives its name."""
+    if isinstance(file, BytesIO):
+        return pa.py_buffer(file.getvalue())
+    file.flush()
+    if not file.tell():
+        return pa.py_buffer(b"")
+    return pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))
 
 
 def part_text(batch: Any, part: Part) -> pa.Array:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tuneforge_specs.errors import EnvironmentMissing
 
@@ -186,7 +187,7 @@ def _dataset_table(catalog: Catalog) -> Iterator[tuple[str, list[object]]]:
             continue
         table = pq.read_table(entry.path / "kept.parquet", columns=["kind", "split"])
         kept = len(table)
-        held = sum(side == "eval" for side in table.column("split").to_pylist())
+        held = int(pc.sum(pc.equal(table.column("split"), "eval")).as_py() or 0)
         records = int(json.loads((entry.path / "funnel.json").read_text())[0]["in"])
         kind = table.column("kind")[0].as_py() if kept else ""
         yield (

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+# Texts that are Python objects at a time.
+_PIECE = 8192
+
+
 class Texts(NamedTuple):
     """Row i is ``folded`` at ``place[i]`` where that is >= 0, else ``data`` at i.
 
@@ -48,7 +52,11 @@ def read(texts: "pa.Array | pa.ChunkedArray") -> Texts:
     rows = np.flatnonzero(unfolded)
     place = np.full(len(texts), -1, np.int32)
     place[rows] = np.arange(len(rows), dtype=np.int32)
-    values = (normalise(text) for text in texts.take(pa.array(rows)).to_pylist())
+    values = (
+        normalise(text)
+        for first in range(0, len(rows), _PIECE)
+        for text in texts.take(pa.array(rows[first : first + _PIECE])).to_pylist()
+    )
     folded = pa.array(values, pa.large_string(), size=len(rows))
     return Texts(data, offsets, *_buffers(folded), place, classes)
 
