@@ -86,6 +86,12 @@ class Project:
         return [json.loads(line) for line in logs[-1].read_text().splitlines()]
 
 
+@pytest.fixture(scope="session")
+def tiny() -> str:
+    """The table of a base that is made in moments; its corpus goes below it."""
+    return TINY
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[..., Project]:
     """Make a project from a spec's text, in which #TINY stands for a base made in moments."""

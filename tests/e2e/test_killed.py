@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from light_project import SPEC, TRAIN, LightProject
 
+pytestmark = pytest.mark.timeout(1200)
+
 FREEZE = Path(__file__).parent / "light" / "freeze"
 # Where a build is stopped: in the writing of a step, at its manifest, and just before its rename.
 PLACES = {
@@ -31,11 +33,22 @@ STEPS = ("source.data", "dataset.d", "merge.m", "export.x")
 
 def until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Wait for a build to come to a place."""
-    end = time.monotonic() + 240
+    end = time.monotonic() + 600
     while not reached():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "the build never came there"
         time.sleep(0.005)
+
+
+def kill(project: LightProject, process: subprocess.Popen[str]) -> None:
+    """Kill a build, its children, and the worker, which is in a session of its own."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    for file in project.workspace.glob("runs/*/*/worker.json"):
+        pid = json.loads(file.read_text())["pid"]
+        command = Path(f"/proc/{pid}/cmdline")
+        if command.exists() and b"tuneforge.worker" in command.read_bytes():
+            os.kill(pid, signal.SIGKILL)
 
 
 def weights(project: LightProject, step: str, file: str) -> str:
@@ -160,6 +173,64 @@ def test_training_interrupted_and_then_its_worker_killed(
     assert [steps[0] for steps in attempts][1:] == [stopped["step"] + 1, 31]
     assert attempts[-1][-1] == 60
     same_end(project, calm)
+
+
+@pytest.mark.train
+def test_everything_killed_at_every_step(tmp_path: Path, tiny: str) -> None:
+    # Every step at its real work: a base made here, near-duplicates, training, a merge, GGUF.
+    spec = (
+        SPEC.replace('adapter = "adapter"', 'train = "t"')
+        .replace('[base]\nmodel = "base"', f'{tiny}corpus = ["data"]')
+        .replace("split =", "dedup = { near = { threshold = 0.8 } }\nsplit =")
+        .replace('"safetensors"', '"gguf"\ntypes = ["f16"]')
+    )
+    calm, project = (
+        LightProject.make(tmp_path / name, spec=spec + TRAIN) for name in ("calm", "killed")
+    )
+    for one in (calm, project):
+        write_talks(one.folder / "data.jsonl")
+    calm.good("build", threads=1)
+    places = (
+        starting(project, "dataset.d"),
+        at_step(project, 7, attempt=1),
+        starting(project, "merge.m"),
+        starting(project, "export.x"),
+    )
+    for reached in places:
+        process = project.start("build", threads=1)
+        until(reached, process)
+        kill(project, process)
+        project.sql("SELECT count(*) FROM information_schema.tables")
+        assert not (project.workspace / "exports").exists()
+    ran = [e["step"] for e in project.good("build", "--json", threads=1).events if ran_now(e)]
+    assert ran == ["export.x"]
+    for step in ("dataset.d", "render.d", "base", "train.t", "merge.m"):
+        assert project.digest(step) == calm.digest(step), step
+    project.is_sound()
+
+
+def starting(project: LightProject, step: str) -> Callable[[], bool]:
+    """Whether any build so far has begun a step."""
+
+    def reached() -> bool:
+        lines = [
+            line
+            for file in (project.workspace / "builds").glob("*/events.jsonl")
+            for line in file.read_text().splitlines()
+            if line.endswith("}")
+        ]
+        return any(ran_now(event) and event["step"] == step for event in map(json.loads, lines))
+
+    return reached
+
+
+def write_talks(file: Path) -> None:
+    words = ("red green blue black white small large round flat quick slow warm " * 2).split()
+    lines = []
+    for n in range(600):
+        said = " ".join(words[(n * 7 + i * (n % 13 + 1)) % len(words)] for i in range(6))
+        lines.append(json.dumps({"prompt": f"{n} {said}", "completion": said[::-1]}))
+    file.write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.train
