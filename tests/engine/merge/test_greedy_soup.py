@@ -254,6 +254,39 @@ def test_a_soup_is_cached_until_what_judges_it_changes(kitchen: Path) -> None:
 
 
 @pytest.mark.train
+def test_a_killed_soup_measures_only_what_it_had_not_measured(
+    kitchen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from tuneforge.worker import soup
+
+    run(kitchen, "build", "soup.toml")
+    (file,) = (kitchen / ".tuneforge" / "runs" / "merge.soup").glob("*/job.json")
+    job = json.loads(file.read_text())
+    known = {"0": 9.0, "1": 2.0, "2": 3.0}
+    (tmp_path / "scores.json").write_text(json.dumps(known))
+    measured = []
+
+    def score(self: Any, folder: Path) -> float:
+        measured.append(folder)
+        return 1.5
+
+    monkeypatch.setattr(soup._Cook, "_measure", score)
+    fake = SimpleNamespace(
+        checkpoints=tmp_path, output=tmp_path, summary={}, phase=lambda _: None,
+        log=lambda _: None, emit=lambda *_, **__: None, stop_requested=lambda: False,
+    )  # fmt: skip
+    soup.soup(job, fake)  # type: ignore[arg-type]
+    trials = json.loads((tmp_path / "soup.json").read_text())
+    assert [(t["input"], t["together"], t["accepted"]) for t in trials] == [
+        (1, 2.0, True), (2, 1.5, True), (0, 1.5, True)
+    ]  # fmt: skip
+    assert len(measured) == 2
+    assert json.loads((tmp_path / "scores.json").read_text()) == known | {"1,2": 1.5, "0,1,2": 1.5}
+
+
+@pytest.mark.train
 def test_without_a_build_the_plan_is_shown_and_the_merge_refused(kitchen: Path) -> None:
     said = run(kitchen, "merge", "soup.toml", "--dry-run")
     assert "greedy_soup" in said

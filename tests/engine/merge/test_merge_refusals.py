@@ -299,6 +299,7 @@ def test_eight_bit_floats_are_refused(tmp_path: Path) -> None:
     write_model(tmp_path / "base")
     folder = write_model(tmp_path / "x", seed=1)
     tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
     entries = [Entry(name, "F8_E4M3", values.shape) for name, values in tensors.items()]
     with ShardWriter(folder, entries, 1 << 30) as writer:
         for name, values in tensors.items():
