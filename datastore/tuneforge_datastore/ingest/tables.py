@@ -4,11 +4,14 @@ import csv
 import tempfile
 from collections.abc import Iterator
 from functools import partial
-from typing import IO
+from typing import IO, Any
 
 from tuneforge_datastore.ingest.jsonlines import BOM
 from tuneforge_datastore.ingest.lines import MAX_ROW_BYTES, TooLong, lines
 from tuneforge_datastore.ingest.rows import Broken, BrokenFile, Row
+
+# A file of a few bytes may hold a large cell many times over: few rows are unpacked at once.
+_TOGETHER = 16
 
 
 def read_csv(
@@ -41,6 +44,11 @@ def read_csv(
             yield Broken(line, reason, delimiter.join(cells)[:2000])
 
 
+def _single(batch: Any) -> Iterator[Any]:
+    for place in range(len(batch)):
+        yield batch.slice(place, 1)
+
+
 read_tsv = partial(read_csv, delimiter="\t")
 
 
@@ -64,7 +72,7 @@ def read_text(stream: IO[bytes], limit: int = MAX_ROW_BYTES) -> Iterator[Row | B
             yield Row(number, {"text": text})
 
 
-def read_parquet(stream: IO[bytes]) -> Iterator[Row | Broken]:
+def read_parquet(stream: IO[bytes], limit: int = MAX_ROW_BYTES) -> Iterator[Row | Broken]:
     """Read rows batch by batch; what cannot seek is spooled to a temporary file first."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -77,9 +85,14 @@ def read_parquet(stream: IO[bytes]) -> Iterator[Row | Broken]:
             stream = spool
         number = 0
         try:
-            for batch in pq.ParquetFile(stream).iter_batches(1024):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Row(number, values)
+            for batch in pq.ParquetFile(stream).iter_batches(_TOGETHER):
+                for row in [batch] if batch.nbytes <= limit else _single(batch):
+                    if row.nbytes > limit:
+                        number += 1
+                        yield Broken(number, f"the row is larger than {limit:,} bytes")
+                        continue
+                    for values in row.to_pylist():
+                        number += 1
+                        yield Row(number, values)
         except (pa.ArrowException, OSError) as error:
             raise BrokenFile(number + 1, f"not readable as Parquet: {error}") from None

@@ -1,12 +1,16 @@
 """Input that means harm, or was made by accident: an error or a ledger row, and bounded memory."""
 
+import gzip
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from tuneforge_datastore.ingest.lines import MAX_ROW_BYTES
 from tuneforge_datastore.nesting import DEEPEST, depth
 from tuneforge_datastore.snapshot import write_snapshot
@@ -155,6 +159,30 @@ def test_json_that_grows_in_memory_is_bounded(bench: Any) -> None:
     assert int(grown) * unit < 450 << 20
 
 
+def test_a_small_parquet_file_that_unpacks_to_gigabytes(bench: Any) -> None:
+    cells = pa.DictionaryArray.from_arrays(
+        pa.array([0] + [1] * 60, pa.int32()), ["b", "x" * (MAX_ROW_BYTES + 1)]
+    )
+    file = bench.folder / "bomb.parquet"
+    table = pa.table({"prompt": ["a"] * 61, "completion": cells})
+    pq.write_table(table, file, compression="zstd", store_schema=False)
+    assert file.stat().st_size < 100_000
+    command = [sys.executable, "-c", _WIDE, str(file), str(bench.folder / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    counts, grown = done.stdout.splitlines()
+    assert counts == "1 60"
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(grown) * unit < 1600 << 20  # two batches; all at once would be over 2 GiB
+    with pytest.raises(DataError, match=r"bomb\.parquet:2: the row is larger than 33,554,432"):
+        bench.ingest("bomb.parquet")
+
+
+def opened(file: Path) -> Any:
+    if file.suffix == ".gz":
+        return gzip.open(file, "wb", compresslevel=1)
+    return zstandard.open(file, "wb") if file.suffix == ".zst" else file.open("wb")
+
+
 _READ = """
 import resource, sys
 from pathlib import Path
@@ -170,11 +198,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.parametrize("name", ["line.jsonl", "line.json", "line.csv", "line.txt"])
+@pytest.mark.parametrize(
+    "name", ["line.jsonl", "line.json", "line.csv", "line.txt", "line.jsonl.gz", "line.csv.zst"]
+)
 def test_a_line_of_200_megabytes_is_refused_in_bounded_memory(bench: Any, name: str) -> None:
     file = bench.folder / name
-    with file.open("wb") as out:
-        out.write(b"prompt,completion\n" if name.endswith("csv") else b'{"prompt": "')
+    with opened(file) as out:
+        out.write(b"prompt,completion\n" if ".csv" in name else b'{"prompt": "')
         for _ in range(200):
             out.write(b"x" * (1 << 20))
     command = [sys.executable, "-c", _READ, str(file), str(bench.folder / "out")]
