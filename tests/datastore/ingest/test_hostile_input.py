@@ -87,7 +87,7 @@ def nested(levels: int) -> str:
 
 
 # Python reads up to about 990 levels, and writes fewer from deep within a program.
-@pytest.mark.parametrize("levels", [101, 400, 960, 975, 985, 988, 990, 992, 995])
+@pytest.mark.parametrize("levels", [101, 400, 995])
 @pytest.mark.parametrize("column", ["note", "tools", "completion", "messages"])
 def test_no_depth_of_nesting_is_a_crash(bench: Any, levels: int, column: str) -> None:
     call = '{"name": "f", "arguments": {"a": %s}}'
@@ -110,6 +110,16 @@ def test_no_depth_of_nesting_is_a_crash(bench: Any, levels: int, column: str) ->
     assert records + len(rejects) == 2
     if column != "completion" or rejects:  # what becomes text is read by nobody as JSON
         assert "nested" in rejects[0]["reason"]
+
+
+def test_what_can_be_parsed_but_not_written_again_is_refused(bench: Any) -> None:
+    """Just below the parser's limit, which depends on the stack, writing ends in an exception."""
+    rows = [f'{{"prompt": "a", "completion": "b", "n": {nested(n)}}}' for n in range(850, 1000)]
+    bench.file("rows.jsonl", "\n".join([GOOD, *rows, GOOD]))
+    folder = bench.ingest(on_error="skip")
+    assert pq.read_metadata(folder / "records.parquet").num_rows == 2
+    reasons = pq.read_table(folder / "rejects.parquet").column("reason").to_pylist()
+    assert all("nested" in reason for reason in reasons)
 
 
 def test_what_is_nested_as_deeply_as_may_be_goes_through_to_the_end(bench: Any) -> None:
