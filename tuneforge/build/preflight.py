@@ -55,7 +55,7 @@ def _packages(step: Step, spec: Spec) -> Iterator[str]:
         if spec.base.quantize == "nf4":
             yield "bitsandbytes"
     elif kind == "merge":
-        kinds = kinds_of(step)
+        kinds = kinds_of(step, spec)
         if isinstance(spec.merge[name], GreedySoupMerge) or kinds:
             yield from GENERATING
     elif kind == "dataset" and spec.datasets[name].scored_by:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneforge_specs.errors import DataError, EnvironmentMissing
-from tuneforge_specs.merge import LoraMerge, ModelMerge
+from tuneforge_specs.merge import LoraMerge, Merge
 from tuneforge_specs.settings import values_of
 
 from tuneforge.merge.adapter import PREFIX, Adapter
@@ -29,7 +29,7 @@ PACKAGES: Final = ("torch", "transformers", "peft")
 CHANGED: Final = "changed"
 
 
-def kinds_by_peft(spec: ModelMerge, inputs: Sequence[InputFolder]) -> dict[str, str]:
+def kinds_by_peft(spec: Merge, inputs: Sequence[InputFolder]) -> dict[str, str]:
     """Return, by label, the kinds of the adapters that PEFT has to fold; empty where none is.
 
     Raises DataError for kinds that cannot be merged, and for what PEFT does not do.

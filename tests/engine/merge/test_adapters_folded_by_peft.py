@@ -312,6 +312,12 @@ def test_a_build_says_so_in_its_plan_and_asks_for_packages_first(
     with pytest.raises(EnvironmentMissing, match=r"merge\.m needs packages .*: peft") as caught:
         preflight.check(plan, loaded.spec)
     assert "tuneforge[train]" in caught.value.fix
+    (tmp_path / "ties.toml").write_text(
+        (tmp_path / "spec.toml").read_text().replace('"lora"', '"ties"')
+    )
+    ties = load(tmp_path / "ties.toml")
+    with pytest.raises(DataError, match="vera: a VERA adapter is folded by PEFT"):
+        preflight.check(make_plan(ties, Workspace(tmp_path / "work")), ties.spec)
     given(tmp_path / "vera", "PREFIX_TUNING")
     with pytest.raises(DataError, match="PREFIX_TUNING adapter cannot be merged"):
         preflight.check(plan, loaded.spec)

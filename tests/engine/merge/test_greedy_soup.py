@@ -242,7 +242,9 @@ def test_a_soup_is_cached_until_what_judges_it_changes(kitchen: Path) -> None:
     run(kitchen, "build", "soup.toml")
     assert artifact(kitchen, "merge.soup") == before
     (kitchen / "soup.toml").write_text(gated.replace("metrics", "rows = 7\nmetrics"))
-    assert "evaluate.held-out.rows changed 0 -> 7" in run(kitchen, "plan", "soup.toml")
+    said = run(kitchen, "plan", "soup.toml")
+    assert "evaluate.held-out.rows changed 0 -> 7" in said
+    assert "merge.soup: 5 averages of 3 inputs measured by evaluate.held-out" in said
     (kitchen / "soup.toml").write_text(
         SPEC.replace('evaluate = "held-out"', 'evaluate = "held-out"\nmetric = "exact-match"')
     )
