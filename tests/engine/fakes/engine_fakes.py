@@ -137,6 +137,7 @@ license = "CC0-1.0"
 [datasets.d]
 from = [{ source = "words" }]
 filters = [{ kind = "length", of = "completion", min = 3 }]
+template = { max_tokens = 512 }
 
 [base.scratch]
 corpus = ["words"]

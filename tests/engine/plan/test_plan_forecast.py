@@ -75,7 +75,7 @@ def test_how_often_it_is_saved_is_said(project, every: int | None, words: str) -
     assert found.as_json()["train"][0]["checkpoint_every"] == expected
 
 
-@pytest.mark.parametrize(("context", "warned"), [(2048, False), (1023, True)])
+@pytest.mark.parametrize(("context", "warned"), [(512, False), (511, True)])
 def test_rows_longer_than_the_base_takes_are_foretold(
     project, tmp_path, context: int, warned: bool
 ) -> None:
@@ -86,5 +86,5 @@ def test_rows_longer_than_the_base_takes_are_foretold(
     project.edit('[base.scratch]\ncorpus = ["words"]', f'[base]\nmodel = "{folder}"')
     found = foreseen(project)
     text = "\n".join(forecast_lines(found, nothing_to_do=False))
-    assert ("warning: the base takes 1023 tokens, template.max_tokens lets 1024" in text) == warned
+    assert ("warning: the base takes 511 tokens, template.max_tokens lets 512" in text) == warned
     assert found.as_json()["train"][0].get("context") == (context if warned else None)
