@@ -37,6 +37,7 @@ _ALONE = np.uint64(0xA0761D6478BD642F)
 _TAG = np.uint64(0xFFFFFFFF00000000)
 _NEWEST = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_SIXTEEN = np.uint64(48)
 _SPREAD = np.uint32(0x9E3779B1)
 _ONES = np.uint64(0x1111111111111111)
 _LANES = 64
@@ -52,6 +53,8 @@ SKETCHED = 128
 SKETCH_WORDS = SKETCHED // 16
 # The rarest shingles of a row that are indexed, and the rows that are listed for each of them.
 RAREST, LISTED = 32, 8
+# Shingles of a row of the crowd of which sixteen bits are kept: 512 bytes.
+SHORT = 256
 # Counters of shingles, which share one where their hashes do: 4 MiB.
 COUNTERS = 1 << 20
 
@@ -378,11 +381,13 @@ class Sets(NamedTuple):
     A stamp tells the entries of the current hash set from older ones, so that none is cleared.
     ``state`` is [row in ``mine``, its size, last stamp of ``theirs``]. ``recent`` holds the
     distinct shingles of row ``recent_rows[i]``: rows that share boilerplate are compared with the
-    same rows again and again. ``listed`` holds those of ``mine`` in order.
+    same rows again and again. ``listed`` holds those of ``mine`` in order, and ``bits`` marks the
+    first sixteen bits of each.
     """
 
     reader: Reader
     listed: NDArray[np.uint64]
+    bits: NDArray[np.uint8]
     mine: NDArray[np.uint64]
     my_stamps: NDArray[np.int64]
     theirs: NDArray[np.uint64]
@@ -400,6 +405,7 @@ class Sets(NamedTuple):
         return cls(
             reader=reader,
             listed=np.empty_like(reader.runs),
+            bits=np.zeros(1 << 16, np.uint8),
             mine=np.empty(capacity, np.uint64),
             my_stamps=np.full(capacity, -1, np.int64),
             theirs=np.empty(capacity, np.uint64),
@@ -464,8 +470,13 @@ def _jaccard(mine: Array, stamps: Array, row: int, size: int, theirs: Array, lea
 def _read_mine(texts: Array, row: int, ngram: int, sets: Array) -> int:
     """Make ``row`` the one that others are compared with, and count its shingles."""
     if sets.state[0] != row:
+        listed, bits = sets.listed, sets.bits
+        for s in range(sets.state[1]):
+            bits[listed[s] >> _SIXTEEN] = 0
         size = _distinct(texts, row, ngram, sets, sets.mine, sets.my_stamps, row)
-        sets.listed[:size] = sets.reader.runs[:size]
+        for s in range(size):
+            listed[s] = sets.reader.runs[s]
+            bits[listed[s] >> _SIXTEEN] = 1
         sets.state[1] = size
         sets.state[0] = row
     return int(sets.state[1])
@@ -511,6 +522,7 @@ class Buckets(NamedTuple):
 
     A bucket takes the first ``Rule.depth`` rows that are kept; ``full`` says which of the bands'
     buckets had no room for the row that is looked at, and ``found`` lists the rows in them.
+    ``member`` is a row's place in the crowd, or -1.
     """
 
     entries: NDArray[np.uint64]
@@ -520,6 +532,7 @@ class Buckets(NamedTuple):
     first: NDArray[np.uint64]
     full: NDArray[np.bool_]
     found: NDArray[np.int64]
+    member: NDArray[np.int32]
 
     @classmethod
     def holding(cls, rows: int, bands: int, depth: int) -> "Buckets":
@@ -532,6 +545,7 @@ class Buckets(NamedTuple):
             np.empty(bands, np.uint64),
             np.empty(bands, np.bool_),
             np.empty(bands * depth + RAREST * LISTED, np.int64),
+            np.full(rows, -1, np.int32),
         )
 
 
@@ -623,6 +637,7 @@ class Crowd(NamedTuple):
     then what all rows share, such as boilerplate, comes last and proposes nobody. ``counters`` go
     on counting; ``order`` is what they were when the table was made. ``heads`` hold 32 bits of the
     shingle and its newest place in ``older`` + 1; ``lengths`` count the rows listed from there.
+    ``sizes`` count a row's shingles, of which ``short`` holds sixteen bits; -1 are too many.
     ``state`` is [rows, places used, pairs looked at, pairs compared, rows kept that found a list
     of a shingle full].
     """
@@ -634,6 +649,8 @@ class Crowd(NamedTuple):
     lengths: NDArray[np.uint8]
     members: NDArray[np.int32]
     rows: NDArray[np.int32]
+    sizes: NDArray[np.int32]
+    short: NDArray[np.uint16]
     ranks: NDArray[np.uint64]
     rarest: NDArray[np.uint64]
     state: NDArray[np.int64]
@@ -650,6 +667,8 @@ class Crowd(NamedTuple):
             lengths=np.empty(rows * RAREST, np.uint8),
             members=np.empty(rows * RAREST, np.int32),
             rows=np.empty(rows, np.int32),
+            sizes=np.empty(rows, np.int32),
+            short=np.empty((rows, SHORT), np.uint16),
             ranks=np.empty(RAREST, np.uint64),
             rarest=np.empty(RAREST, np.uint64),
             state=np.array([0, 0, *([0, 0, 0] if before is None else before.state[2:])]),
@@ -720,11 +739,16 @@ def _meet(
 
 
 @kernel
-def _join_crowd(crowd: Array, row: int, chosen: int) -> None:
+def _join_crowd(crowd: Array, row: int, shingles: Array, chosen: int) -> None:
     """Put a row into the crowd by its rarest shingles; a list that is full takes no more."""
     heads, older, lengths, members = crowd.heads, crowd.older, crowd.lengths, crowd.members
-    crowd.rows[crowd.state[0]] = row
-    crowd.state[0] += 1
+    member = crowd.state[0]
+    crowd.state[0] = member + 1
+    crowd.rows[member] = row
+    size = shingles.shape[0]
+    crowd.sizes[member] = size if size <= SHORT else -1
+    for s in range(min(size, SHORT)):
+        crowd.short[member, s] = np.uint16(shingles[s] >> _SIXTEEN)
     for k in range(chosen):
         shingle = crowd.rarest[k]
         at = _head(heads, shingle)
@@ -751,20 +775,45 @@ def move_crowd(texts: Array, rule: Array, before: Array, after: Array, sets: Arr
     for member in range(before.state[0]):
         row = before.rows[member]
         size = _read_mine(texts, row, rule.ngram, sets)
-        chosen = _choose_rarest(after, sets.listed[:size], rule.threshold)
-        _join_crowd(after, row, chosen)
+        shingles = sets.listed[:size]
+        _join_crowd(after, row, shingles, _choose_rarest(after, shingles, rule.threshold))
+
+
+@kernel
+def _in_reach(
+    texts: Array, row: int, other: int, rule: Array, buckets: Array, crowd: Array, sets: Array
+) -> bool:
+    """Say whether two rows may share enough, as far as is known without reading the other's text.
+
+    Shingles whose first sixteen bits ``row`` has too are no fewer than those that both have.
+    """
+    member = buckets.member[other]
+    if member < 0 or crowd.sizes[member] < 0:
+        return True
+    size = _read_mine(texts, row, rule.ngram, sets)
+    theirs = crowd.sizes[member]
+    bits, short = sets.bits, crowd.short
+    shared = 0
+    for s in range(theirs):
+        if bits[short[member, s]]:
+            shared += 1
+    # One is added for rounding.
+    return bool(shared + 1 >= rule.threshold / (1.0 + rule.threshold) * (size + theirs))
 
 
 @kernel
 def _first_alike(
-    texts: Array, row: int, found: Array, rule: Array, sets: Array, state: Array
+    texts: Array, row: int, count: int, rule: Array, buckets: Array, crowd: Array, sets: Array
 ) -> tuple[int, float]:
-    """Give the first of the rows ``found`` that is similar enough, and how similar; -1 if none."""
-    for i in range(found.shape[0]):
-        state[3] += 1
+    """Give the first of ``count`` rows found that is similar enough, and how similar; or -1."""
+    found = buckets.found
+    for i in range(count):
+        if not _in_reach(texts, row, found[i], rule, buckets, crowd, sets):
+            continue
+        crowd.state[3] += 1
         alike = similarity(texts, row, found[i], rule.ngram, rule.threshold, sets)
         if alike >= rule.threshold:
-            return found[i], alike
+            return int(found[i]), alike
     return -1, 0.0
 
 
@@ -788,7 +837,6 @@ def keep_first(
     ``witness[i]`` becomes the kept row, or -1. Returns the place in ``keys`` where the crowd has no
     more room: the rows from there on wait until it has moved.
     """
-    found = buckets.found
     for r in range(start, keys.shape[0]):
         if crowd.state[0] == crowd.rows.shape[0]:
             return int(r)
@@ -798,16 +846,17 @@ def keep_first(
             continue
         count, looked, full = _look_up(buckets, sketches, row, keys[r], rule)
         crowd.state[2] += looked
-        other, alike = _first_alike(texts, row, found[:count], rule, sets, crowd.state)
+        other, alike = _first_alike(texts, row, count, rule, buckets, crowd, sets)
         if other < 0 and full:
             size = _read_mine(texts, row, rule.ngram, sets)
             mine = sets.listed[:size]
             chosen = _choose_rarest(crowd, mine, rule.threshold)
             count, partly = _meet(crowd, sketches, row, chosen, rule, buckets)
-            other, alike = _first_alike(texts, row, found[:count], rule, sets, crowd.state)
+            other, alike = _first_alike(texts, row, count, rule, buckets, crowd, sets)
             if other < 0:
                 crowd.state[4] += partly
-                _join_crowd(crowd, row, chosen)
+                buckets.member[row] = crowd.state[0]
+                _join_crowd(crowd, row, mine, chosen)
                 _count_shingles(crowd, mine)
         witness[row] = other
         jaccard[row] = alike
@@ -826,13 +875,21 @@ def _root(parents: Array, row: Any) -> Any:
 
 @kernel
 def _unite(
-    texts: Array, row: int, found: Array, rule: Array, sets: Array, state: Array, parents: Array
+    texts: Array,
+    row: int,
+    count: int,
+    rule: Array,
+    buckets: Array,
+    crowd: Array,
+    sets: Array,
+    parents: Array,
 ) -> bool:
-    """Join ``row`` with those ``found`` that are similar; True if one has the same shingles."""
-    for i in range(found.shape[0]):
+    """Join ``row`` with the similar of ``count`` rows found; True if one has the same shingles."""
+    found = buckets.found
+    for i in range(count):
         mine, theirs = _root(parents, np.int64(row)), _root(parents, found[i])
-        if mine != theirs:
-            state[3] += 1
+        if mine != theirs and _in_reach(texts, row, found[i], rule, buckets, crowd, sets):
+            crowd.state[3] += 1
             alike = similarity(texts, row, found[i], rule.ngram, rule.threshold, sets)
             if alike >= rule.threshold:
                 parents[max(mine, theirs)] = min(mine, theirs)
@@ -861,7 +918,6 @@ def connect(
     there: what is similar to it is similar to the other. A parent is never a later row. Returns
     where the crowd has no more room, as ``keep_first`` does.
     """
-    found = buckets.found
     for r in range(start, keys.shape[0]):
         if crowd.state[0] == crowd.rows.shape[0]:
             return int(r)
@@ -871,15 +927,16 @@ def connect(
             continue
         count, looked, full = _look_up(buckets, sketches, row, keys[r], rule)
         crowd.state[2] += looked
-        equal = _unite(texts, row, found[:count], rule, sets, crowd.state, parents)
+        equal = _unite(texts, row, count, rule, buckets, crowd, sets, parents)
         if full and not equal:
             size = _read_mine(texts, row, rule.ngram, sets)
             mine = sets.listed[:size]
             chosen = _choose_rarest(crowd, mine, rule.threshold)
             count, _ = _meet(crowd, sketches, row, chosen, rule, buckets)
-            equal = _unite(texts, row, found[:count], rule, sets, crowd.state, parents)
+            equal = _unite(texts, row, count, rule, buckets, crowd, sets, parents)
             if not equal:
-                _join_crowd(crowd, row, chosen)
+                buckets.member[row] = crowd.state[0]
+                _join_crowd(crowd, row, mine, chosen)
                 _count_shingles(crowd, mine)
         if not equal:
             _insert(buckets, row, keys[r])

@@ -230,7 +230,7 @@ def test_the_work_on_boilerplate_grows_with_the_rows() -> None:
     # Three in ten of all pairs share a band: four times the rows have sixteen times the pairs.
     assert many.proposed / 12_000 < 1.2 * few.proposed / 3000
     assert many.proposed / 12_000 < 60
-    assert many.compared / 12_000 < 5
+    assert many.compared / 12_000 < 1
 
 
 def test_sentences_that_many_rows_share_behind_boilerplate() -> None:
@@ -244,7 +244,8 @@ def test_sentences_that_many_rows_share_behind_boilerplate() -> None:
     assert many.bounded > 0
     assert {*range(12_000, 13_000)} <= {*many.dropped.tolist()}
     assert many.proposed / 13_000 < 2 * few.proposed / 3000
-    assert many.compared / 13_000 < 2
+    # Little but the duplicates has its text read.
+    assert many.compared < 1.5 * len(many.dropped)
 
 
 def test_boilerplate_is_compared_as_if_with_all_pairs() -> None:
