@@ -283,6 +283,7 @@ def test_every_key_of_a_dataset_is_used() -> None:
     # Where each key is shown to change something; a key added here needs its own line.
     shown = {
         "mix": "test_a_fraction_is_a_seeded_share",
+        "mix_temperature": "test_mix_temperature",
         "clean": "test_cleaning",
         "filters": "test_filters",
         "dedup": "test_each_key_of_near_dedup",
