@@ -14,6 +14,7 @@ from tuneforge.cli.options import AsJson, Sets, write_json
 if TYPE_CHECKING:
     from tuneforge_specs.loader import LoadedSpec
 
+    from tuneforge.cli.summary_file import MergeSummaryFile
     from tuneforge.merge.analyse import Analysis
     from tuneforge.merge.lowrank.plan import AdapterPlan
     from tuneforge.merge.standalone import Standalone
@@ -40,6 +41,12 @@ def merge(
         int, typer.Option("--threads", min=0, help="Threads; 0: one for each core.")
     ] = 0,
     json: AsJson = False,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            "--summary", metavar="FILE", help="Write a summary as Markdown, however it ends."
+        ),
+    ] = None,
 ) -> None:
     """Merge models and adapters by the plan in a spec.
 
@@ -47,19 +54,46 @@ def merge(
     """
     from tuneforge_specs.errors import UsageError
 
+    from tuneforge.cli.summary_file import MergeSummaryFile
+
+    workers = threads or len(os.sched_getaffinity(0))
+    if dry_run or analyse:
+        if summary is not None:
+            raise UsageError("--summary tells of a merge that was written", "leave it out here")
+        _tell(plan, sets or (), workers, analyse=analyse, json=json)
+        return
+    with MergeSummaryFile(summary, plan) as file:
+        _write(plan, sets or (), output, workers, file, json=json)
+
+
+def _tell(plan: Path, sets: Sequence[str], threads: int, *, analyse: bool, json: bool) -> None:
+    from tuneforge.merge.standalone import merges_of
+
+    loaded, converted = _load(plan, sets)
+    found = merges_of(loaded)
+    if converted and not json:
+        sys.stdout.write(f"{converted}\n")
+    described = [_describe(one, threads, analyse=analyse, text=not json) for one in found]
+    if json:
+        write_json(described)
+
+
+def _write(
+    plan: Path,
+    sets: Sequence[str],
+    output: Path | None,
+    threads: int,
+    summary: "MergeSummaryFile",
+    *,
+    json: bool,
+) -> None:
+    from tuneforge_specs.errors import UsageError
+
     from tuneforge.cli.lines import Lines
     from tuneforge.merge.standalone import merges_of
 
-    loaded, converted = _load(plan, sets or ())
+    loaded, _ = _load(plan, sets)
     found = merges_of(loaded)
-    workers = threads or len(os.sched_getaffinity(0))
-    if dry_run or analyse:
-        if converted and not json:
-            sys.stdout.write(f"{converted}\n")
-        described = [_describe(one, workers, analyse=analyse, text=not json) for one in found]
-        if json:
-            write_json(described)
-        return
     if output is None:
         raise UsageError("where to write the result?", "add -o DIR")
     for one in found:
@@ -68,10 +102,12 @@ def merge(
     for one in found:
         target = output if len(found) == 1 else output / one.name
         started = time.monotonic()
-        report = one.write(target, workers, _progress(one.name, quiet=json), lines)
+        report = one.write(target, threads, _progress(one.name, quiet=json), lines)
         seconds = time.monotonic() - started
         reports.append({"merge": one.name, "folder": str(target), "seconds": seconds, **report})
-        for text in report.get("warnings", ()):
+        warnings = report.get("warnings", ())
+        summary.done(f"merge.{one.name}", seconds, target, warnings)
+        for text in warnings:
             lines.warn(text)
         if not json:
             sys.stdout.write(_done(target, report, seconds))

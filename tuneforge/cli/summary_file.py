@@ -1,12 +1,14 @@
-"""The Markdown summary of a build, written however the build ends."""
+"""The Markdown summary of a build or merge, written however it ends."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tuneforge_specs.errors import UsageError
 
+from tuneforge.build.commit import size_of
 from tuneforge.cli.options import write_file
 
 if TYPE_CHECKING:
@@ -23,14 +25,14 @@ class SummaryFile:
     and a build that is killed leaves a page that says so. Without a file nothing is written.
     """
 
-    def __init__(self, file: Path | None, spec: Path, *, smoke: bool) -> None:
+    def __init__(self, file: Path | None, spec: Path, *, smoke: bool = False) -> None:
         self._file, self._spec, self._smoke = file, spec, smoke
         self.loaded: LoadedSpec | None = None
         self.result: BuildResult | None = None
 
     def __enter__(self) -> Self:
         if self._file is not None:
-            write_file(self._file, f"# {self._spec.name}\n\nThe build did not come to an end.\n")
+            write_file(self._file, f"# {self._spec.name}\n\nThis did not come to an end.\n")
         return self
 
     def __exit__(
@@ -62,3 +64,31 @@ class SummaryFile:
             return summarise(self.loaded, self.result, smoke=self._smoke, error=error)
         failure = None if error is None else failure_of(error)
         return Summary(self._spec.name, 0.0, (), 0, failure=failure)
+
+
+class MergeSummaryFile(SummaryFile):
+    """The summary of ``tuneforge merge``: what ``done`` was told of."""
+
+    def __init__(self, file: Path | None, spec: Path) -> None:
+        super().__init__(file, spec)
+        self._done: list[tuple[str, float, Path, int]] = []
+        self._warnings: list[tuple[str, str]] = []
+
+    def done(self, step: str, seconds: float, folder: Path, warnings: Iterable[str]) -> None:
+        """Note that a merge has been written to ``folder``."""
+        self._done.append((step, seconds, folder, size_of(folder)))
+        self._warnings += [(step, text) for text in warnings]
+
+    def told(self, error: BaseException | None = None) -> "Summary":
+        """Return the summary of the merges written by now."""
+        from tuneforge.console.summary import Place, Summary, failure_of
+
+        return Summary(
+            self._spec.name,
+            sum(seconds for _, seconds, _, _ in self._done),
+            tuple((step, seconds) for step, seconds, _, _ in self._done),
+            0,
+            places=tuple(Place(step, folder, size) for step, _, folder, size in self._done),
+            warnings=tuple(self._warnings),
+            failure=None if error is None else failure_of(error),
+        )

@@ -16,7 +16,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     yield ""
     if summary.failure is not None:
         yield from _failure(summary.failure)
-    yield f"{len(summary.steps)} steps ran in {seconds(summary.seconds)}, {summary.cached} cached."
+    ran = "1 step" if len(summary.steps) == 1 else f"{len(summary.steps)} steps"
+    yield f"{ran} ran in {seconds(summary.seconds)}, {summary.cached} cached."
     for name, stages in summary.funnels.items():
         yield from _funnel(name, stages)
     for evaluation in summary.evaluations:

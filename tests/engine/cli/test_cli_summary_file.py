@@ -91,7 +91,7 @@ def test_a_killed_build_leaves_a_page_that_says_so(project) -> None:
 
     file = project.folder / "s.md"
     SummaryFile(file, project.spec, smoke=False).__enter__()
-    assert file.read_text() == "# spec.toml\n\nThe build did not come to an end.\n"
+    assert file.read_text() == "# spec.toml\n\nThis did not come to an end.\n"
 
 
 def test_an_error_is_not_hidden_by_a_summary_that_cannot_be_written(project, capsys) -> None:

@@ -70,3 +70,21 @@ def test_it_is_planned_made_and_taken_on(spec: Path, capsys: pytest.CaptureFixtu
 def test_analysis_is_of_merges_into_models(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(spec), "--analyse") == 2
     assert "task_arithmetic" in capsys.readouterr().err
+
+
+def test_the_summary_tells_what_was_written_and_what_went_wrong(spec: Path) -> None:
+    page, out = spec.with_name("s.md"), spec.parent / "out"
+    assert run(str(spec), "-o", str(out), "--summary", str(page)) == 0
+    text = page.read_text()
+    assert "1 step ran" in text
+    assert f"`{out}`" in text
+    assert run(str(spec), "-o", str(out), "--summary", str(page)) == 2
+    text = page.read_text()
+    assert "**Failed with exit code 2.**" in text
+    assert "exists already" in text
+
+
+def test_a_dry_run_has_no_summary(spec: Path) -> None:
+    page = spec.with_name("s.md")
+    assert run(str(spec), "--dry-run", "--summary", str(page)) == 2
+    assert not page.exists()
