@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from rich.text import Text
 from textual.widgets import DataTable
-from tuneforge_datastore.answers import printable
 from tuneforge_datastore.sql import Answer
+from tuneforge_specs.printing import printable
 
 WIDEST: Final = 60
 

@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
-from tuneforge_datastore.answers import printable
+from tuneforge_specs.printing import printable
 
 VERDICT: Final = ("verdict", "stage", "rule", "reason", "score", "witness", "evidence")
 

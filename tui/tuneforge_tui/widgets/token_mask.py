@@ -6,8 +6,8 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
-from tuneforge_datastore.answers import printable
 from tuneforge_datastore.preview import Preview
+from tuneforge_specs.printing import printable
 
 STYLES: Final = {"trained": "bold green", "masked": "dim", "cut": "red strike"}
 
