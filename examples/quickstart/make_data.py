@@ -24,7 +24,7 @@ import wording as w
 SEED = 2024
 MESSAGES_ROWS, CSV_ROWS, ALPACA_ROWS = 1500, 900, 500
 HELDOUT_ROWS, PREFERENCE_ROWS = 200, 320
-NOTED_ROWS, BOOK_ROWS, JSON_ROWS = 2600, 1200, 700
+NOTED_ROWS, BOOK_ROWS, JSON_ROWS = 2600, 1000, 1000
 PLANTED = {
     "exact-duplicate": 120,
     "near-duplicate": 110,
@@ -201,16 +201,16 @@ def corpus(rng: random.Random, seen: Seen) -> list[str]:
 
     The notes and the phrase book teach what words mean, the JSON documents the marks of JSON. Half
     of it stands in chat markers, as a frozen base cannot learn those later. No document turns a
-    ticket into JSON: that is left to fine-tuning. One kind of note has the words in quotes: a token
-    that the base never met ("duct" after "pro", without a blank) could not be said later either.
+    ticket into JSON: that is left to fine-tuning. One note of three has the words in quotes, and
+    the products are among the things that the JSON is about: in quotes a word is another token, and
+    one that the base seldom met could not be learned later either.
     """
     texts = []
     for ticket in distinct(rng, NOTED_ROWS, seen):
         product, intent, urgency, platform = ticket.slots
-        notes = (
-            note.format(p=product, i=intent, u=urgency, f=platform)
-            for note in rng.sample(w.NOTES, 3)
-        )
+        kinds = [*rng.sample(w.NOTES, 2), rng.choice(w.QUOTING_NOTES)]
+        rng.shuffle(kinds)
+        notes = (note.format(p=product, i=intent, u=urgency, f=platform) for note in kinds)
         told = "\n".join(notes)
         if rng.random() < 0.5:
             texts.append(f"{ticket.text}\n{told}")

@@ -69,6 +69,7 @@ URGENCIES = {
         "it can't wait",
         "asap please",
         "we are losing sales every hour",
+        "we need it fixed today",
     ),
     "normal": (
         "some time this week is fine",
@@ -78,6 +79,9 @@ URGENCIES = {
         "a reply within a few days is ok",
         "next week is early enough",
         "I can wait until tomorrow",
+        "next week would be fine",
+        "a reply tomorrow is ok",
+        "an answer this week is enough",
     ),
     "low": (
         "no rush",
@@ -85,6 +89,7 @@ URGENCIES = {
         "whenever you have a moment",
         "it is not important",
         "low priority for me",
+        "there is really no hurry",
     ),
 }
 
@@ -230,13 +235,17 @@ NOTES = (
     "Note: product {p}, intent {i}, urgency {u}, platform {f}.",
     "The product is {p}, the intent is {i}, the urgency is {u} and the platform is {f}.",
     "urgency: {u}, platform: {f}, product: {p}, intent: {i}",
+)
+QUOTING_NOTES = (
     'We filed it: "intent" is "{i}", "product" is "{p}", "platform" is "{f}", "urgency" is "{u}"',
+    'Tags: "{u}", "{p}", "{f}", "{i}"',
+    'It is about a "{p}" on "{f}", asks for "{i}", and has priority "{u}".',
 )
 
 NOTE_SYSTEM = "Write notes on the ticket."
 
 # What the JSON documents of the base's corpus are about.
-THINGS = ("tree", "song", "boat", "soup", "chair", "river", "coat", "apple", "bridge", "stone")
+THINGS = ("tree", "song", "boat", "soup", "chair", "coat", *PRODUCTS)
 QUALITIES = {
     "colour": ("red", "blue", "green"),
     "size": ("small", "large", "tiny"),

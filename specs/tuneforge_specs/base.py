@@ -35,7 +35,7 @@ class Scratch(Model):
     kv_heads: Positive = Field(4, description="Key and value heads; they divide `heads`.")
     intermediate: Positive = Field(384, description="Width of the feed-forward layers.")
     vocab: Annotated[int, Field(ge=300)] = Field(800, description="Tokens of the BPE tokenizer.")
-    context: Positive = Field(512, description="Longest sequence in tokens.")
+    context: Positive = Field(1024, description="Longest sequence in tokens.")
     steps: Positive = Field(400, description="Pretraining steps.")
     batch: Positive = Field(24, description="Sequences a step.")
     sequence: Positive = Field(96, description="Tokens of a pretraining sequence.")
