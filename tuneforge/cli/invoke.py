@@ -1,6 +1,7 @@
 """Calls one command and turns what it raises into a message and an exit code."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -25,14 +26,22 @@ def invoke(name: str, target: str, arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort):
+        _be_deaf()
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except TuneforgeError as error:
+        if error.exit_code == INTERRUPTED:
+            _be_deaf()
         sys.stderr.write(f"{describe(error)}\n")
         return error.exit_code
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback on the screen)
         return _usage(error) or _of_the_machine(error, name) or _crash(error, name)
     return code
+
+
+def _be_deaf() -> None:
+    """Ignore Ctrl-C from now on: a second one would end in a traceback on the way out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(name: str, target: str, arguments: Sequence[str]) -> int:

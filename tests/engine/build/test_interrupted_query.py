@@ -19,7 +19,8 @@ model = "model"
 """
 
 
-def test_interrupting_a_query_stops_the_build_cleanly(tmp_path: Path) -> None:
+def started(tmp_path: Path) -> subprocess.Popen[str]:
+    """Start a build and wait until its query runs."""
     (tmp_path / "spec.toml").write_text(SPEC)
     (tmp_path / "model").mkdir()
     for name in ("config.json", "tokenizer.json"):
@@ -41,10 +42,26 @@ def test_interrupting_a_query_stops_the_build_cleanly(tmp_path: Path) -> None:
         assert build.poll() is None, build.communicate()[0]
         time.sleep(0.05)
     time.sleep(1)  # into the query
+    return build
+
+
+def test_interrupting_a_query_stops_the_build_cleanly(tmp_path: Path) -> None:
+    build = started(tmp_path)
     build.send_signal(signal.SIGINT)
     said, _ = build.communicate(timeout=60)
     assert build.returncode == 130, said
     assert "interrupted" in said
-    (events,) = log.glob("*/events.jsonl")
+    (events,) = (tmp_path / ".tuneforge" / "builds").glob("*/events.jsonl")
     assert json.loads(events.read_text().splitlines()[-1])["event"] == "interrupted"
     assert not list((tmp_path / ".tuneforge" / "artifacts").glob("source/*/*"))
+
+
+def test_an_impatient_user_sees_no_traceback(tmp_path: Path) -> None:
+    build = started(tmp_path)
+    while build.poll() is None:
+        build.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    said, _ = build.communicate(timeout=60)
+    assert build.returncode == 130, said
+    assert "Traceback" not in said
+    assert "interrupted" in said
