@@ -120,7 +120,7 @@ def curate(
         if dataset.dedup.near:
             bounded = duplicates.drop_near(ledger, dataset.dedup.near, ids, seed, resources.threads)
             if bounded:
-                resources.log(f"{bounded} records share text with thousands; compared in part")
+                resources.log(f"{bounded} records share text with many others; compared in part")
         if dataset.decontaminate:
             duplicates.drop_contaminated(ledger, dataset.decontaminate, inputs.against)
         strata = None

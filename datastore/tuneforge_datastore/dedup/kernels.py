@@ -52,7 +52,7 @@ RECENT, WIDEST = 1024, 512
 SKETCHED = 128
 SKETCH_WORDS = SKETCHED // 16
 # The rarest shingles of a row that are indexed, and the rows that are listed for each of them.
-RAREST, LISTED = 32, 8
+RAREST, LISTED = 32, 16
 # Shingles of a row of the crowd of which sixteen bits are kept: 512 bytes.
 SHORT = 256
 # Counters of shingles, which share one where their hashes do: 4 MiB.
