@@ -12,7 +12,7 @@ from tuneforge.runs import run_job
 from tuneforge.step import StepContext
 from tuneforge.workspace import Workspace
 
-VERSION: Final = 1
+VERSION: Final = 2
 SMOKE: Final = "base.smoke"
 NEEDED: Final = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt")
 LEGACY: Final = ("pytorch_model*.bin", "model*.bin", "consolidated*.pth")

@@ -66,3 +66,16 @@ def test_a_corpus_without_text_is_a_data_error(scratch_job, tmp_path, report):
     table = scratch_job["scratch"] | {"sequence": 100_000}
     with pytest.raises(DataError, match="fewer than one sequence"):
         run_job(tmp_path / "run", scratch_job | {"scratch": table}, report)
+
+
+@pytest.mark.parametrize("hidden", [32, 128])
+def test_vectors_of_words_start_long_enough_to_stay_apart(hidden):
+    """Short ones drift together in a tied embedding, see ``new_model``."""
+    from tuneforge.worker.scratch import new_model, train_tokenizer
+
+    tokenizer = train_tokenizer(["a red lamp and a green lamp"] * 3, 300)
+    sizes = {"hidden": hidden, "intermediate": 64, "layers": 1, "heads": 2, "kv_heads": 2}
+    model = new_model({**sizes, "context": 64}, tokenizer)
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    lengths = model.get_input_embeddings().weight.norm(dim=1)
+    assert 1.1 < lengths.mean().item() < 1.4
