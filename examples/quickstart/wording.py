@@ -1,7 +1,7 @@
 """What the invented customers of the quickstart say: the wording behind ``make_data.py``.
 
 Lists named ``UNSEEN_...`` are for held-out tickets alone: layouts, greetings and phrases that occur
-in no other file (of words that do), and pairs of product and intent that no other file has.
+in no other file (of words that do), and pairs of product and intent that no row to train on has.
 """
 
 PRODUCTS = {
@@ -207,7 +207,7 @@ UNSEEN_LAYOUTS = (
     "[call] {u}. {f}. {g}, {b}, {i}. {a}.",
 )
 
-# Pairs of product and intent that no training text has, in any layout.
+# Pairs of product and intent that no row to train on has, in any layout.
 UNSEEN_PAIRS = frozenset(
     {("router", "cancel"), ("camera", "refund"), ("speaker", "delivery"), ("lamp", "repair")}
 )
