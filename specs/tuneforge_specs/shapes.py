@@ -130,10 +130,9 @@ def spoken(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return f'the text "{value}"' if len(value) <= 40 else f'the text "{value[:37]}..."'
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
     if isinstance(value, int | float):
-        return str(value) if abs(value) < 10**18 else "a very large number"
+        short = abs(value) < 10**18 or not isfinite(value)
+        return str(value) if short else "a very large number"
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
