@@ -77,7 +77,7 @@ def test_attach_to_a_failed_run_has_its_exit_code(workspace, capsys):
 
 
 def test_ctrl_c_detaches_and_the_run_goes_on(workspace):
-    run_dir = start(workspace)
+    run_dir = start(workspace, steps=4000)  # it must outlast the start of the reader
     code = "from tuneforge.cli import main; raise SystemExit(main())"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "attach", str(run_dir)],
@@ -93,6 +93,7 @@ def test_ctrl_c_detaches_and_the_run_goes_on(workspace):
     assert process.returncode == 0
     assert "detached" in told
     assert status(run_dir).alive
+    assert call("stop", run_dir) == 0
 
 
 def test_what_is_not_there_is_named(workspace, capsys):

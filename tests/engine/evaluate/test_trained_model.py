@@ -39,7 +39,8 @@ def test_an_adapter_of_the_spec_or_from_elsewhere(
     assert found(tmp_path, spec()) == (tmp_path / "t" / "adapter" if compared else None)
     place = Workspace(tmp_path / "w").artifact_path("train.t", "key")
     adapter(place, quantize)
-    (place / "manifest.json").write_text('{"v": 1, "step": "train.t", "key": "key", "digest": "d"}')
+    manifest = {"v": 1, "step": "train.t", "key": "key", "digest": "d", "files": {}}
+    (place / "manifest.json").write_text(json.dumps(manifest))
     trained = spec(inputs=[{"train": "t"}])
     assert found(tmp_path, trained) == (place / "adapter" if compared else None)
 

@@ -262,7 +262,8 @@ def test_a_killed_soup_measures_only_what_it_had_not_measured(
     from tuneforge.worker import soup
 
     run(kitchen, "build", "soup.toml")
-    (file,) = (kitchen / ".tuneforge" / "runs" / "merge.soup").glob("*/job.json")
+    key = artifact(kitchen, "merge.soup").name
+    file = kitchen / ".tuneforge" / "runs" / "merge.soup" / key / "job.json"
     job = json.loads(file.read_text())
     known = {"0": 9.0, "1": 2.0, "2": 3.0}
     (tmp_path / "scores.json").write_text(json.dumps(known))

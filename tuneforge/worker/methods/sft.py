@@ -47,6 +47,8 @@ class TokenWeighted(SFTTrainer):  # type: ignore[misc]
     The mean over batches that it replaces counts a token of a short batch more than others.
     """
 
+    _held_out: list[tuple[float, int]] | None = None  # only while held-out rows are measured
+
     def compute_loss(
         self,
         model: Any,
@@ -55,7 +57,7 @@ class TokenWeighted(SFTTrainer):  # type: ignore[misc]
         num_items_in_batch: Any = None,
     ) -> Any:
         """Note the loss of a held-out batch and the tokens that it is the mean of."""
-        if model.training:
+        if self._held_out is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
@@ -64,10 +66,14 @@ class TokenWeighted(SFTTrainer):  # type: ignore[misc]
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
         """Evaluate, and put the mean over tokens in the place of that over batches."""
-        self._held_out: list[tuple[float, int]] = []
-        found = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
-        tokens = sum(count for _, count in self._held_out)
-        total = sum(loss * count for loss, count in self._held_out if count)
+        seen: list[tuple[float, int]] = []
+        self._held_out = seen
+        try:
+            found = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
+        finally:
+            self._held_out = None
+        tokens = sum(count for _, count in seen)
+        total = sum(loss * count for loss, count in seen if count)
         found.metrics[f"{metric_key_prefix}_loss"] = total / max(tokens, 1)
         return found
 
