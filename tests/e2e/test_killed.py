@@ -86,7 +86,7 @@ def ran_now(event: dict[str, Any]) -> bool:
 
 
 TRAINED = SPEC.replace('adapter = "adapter"', 'train = "t"') + TRAIN.replace(
-    "max_steps = 12", "max_steps = 180"
+    "max_steps = 12", "max_steps = 60"
 ).replace("checkpoint_every = 3", "checkpoint_every = 5")
 
 
@@ -171,7 +171,7 @@ def test_training_interrupted_and_then_its_worker_killed(
         elif event["event"] == "step":
             attempts[-1].append(event["step"])
     assert [steps[0] for steps in attempts][1:] == [stopped["step"] + 1, 31]
-    assert attempts[-1][-1] == 180
+    assert attempts[-1][-1] == 60
     same_end(project, calm)
 
 

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from tuneforge.cli.invoke import invoke
 
-    return invoke(words[0], COMMANDS[words[0]][0], words[1:])
+    return invoke(words[0], COMMANDS[words[0]][0], words[1:], program=arguments is None)
 
 
 def overview() -> str:

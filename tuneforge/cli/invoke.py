@@ -16,8 +16,12 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141  # what a shell reports for a program that SIGPIPE ended
 
 
-def invoke(name: str, target: str, arguments: Sequence[str]) -> int:
-    """Load ``module:attribute`` and run it with the arguments of one command."""
+def invoke(name: str, target: str, arguments: Sequence[str], *, program: bool) -> int:
+    """Load ``module:attribute`` and run it with the arguments of one command.
+
+    ``program`` says that the process ends with it: once interrupted it ignores Ctrl-C, as a second
+    one would end in a traceback on the way out.
+    """
     try:
         code = _run(name, target, arguments)
         sys.stdout.flush()
@@ -26,12 +30,12 @@ def invoke(name: str, target: str, arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     except (KeyboardInterrupt, typer.Abort):
-        _be_deaf()
+        _interrupted(program=program)
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except TuneforgeError as error:
         if error.exit_code == INTERRUPTED:
-            _be_deaf()
+            _interrupted(program=program)
         sys.stderr.write(f"{describe(error)}\n")
         return error.exit_code
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback on the screen)
@@ -39,9 +43,9 @@ def invoke(name: str, target: str, arguments: Sequence[str]) -> int:
     return code
 
 
-def _be_deaf() -> None:
-    """Ignore Ctrl-C from now on: a second one would end in a traceback on the way out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupted(*, program: bool) -> None:
+    if program:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(name: str, target: str, arguments: Sequence[str]) -> int:
