@@ -10,10 +10,11 @@ from math import prod
 from typing import Any
 
 import torch
+from torch import library
 from tuneforge_specs.errors import EnvironmentMissing
 
 NAME = "bitsandbytes::dequantize_4bit"
-_KEPT: list[torch.library.Library] = []  # an override lasts as long as its library object
+_KEPT: list[library.Library] = []  # an override lasts as long as its library object
 
 
 def read_rightly(model: torch.nn.Module) -> None:
@@ -29,13 +30,13 @@ def read_rightly(model: torch.nn.Module) -> None:
     }
     if not widths or _KEPT:
         return
-    if not hasattr(torch.library, "get_kernel"):
+    if not hasattr(library, "get_kernel"):
         raise EnvironmentMissing(
             f"bitsandbytes misreads NF4 weights of {min(widths)} columns on CPUs, and torch "
             f"{torch.__version__} is too old for that to be mended",
             'install the torch of constraints.txt, or set base.quantize = "none"',
         )
-    misreading = torch.library.get_kernel(NAME, "CPU")
+    misreading = library.get_kernel(NAME, "CPU")
     keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)  # noqa: SLF001 - no public name
 
     def dequantize(
@@ -50,8 +51,8 @@ def read_rightly(model: torch.nn.Module) -> None:
         whole = misreading.call_boxed(keys, packed, absmax, blocksize, kind, flat, dtype)
         return whole.reshape(shape)
 
-    library = torch.library.Library("bitsandbytes", "IMPL")
+    override = library.Library("bitsandbytes", "IMPL")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a kernel is replaced
-        library.impl("dequantize_4bit", dequantize, "CPU", allow_override=True)
-    _KEPT.append(library)
+        override.impl("dequantize_4bit", dequantize, "CPU", allow_override=True)
+    _KEPT.append(override)

@@ -66,6 +66,7 @@ assert numpy.array_equal(read.ravel(), roundtrip(values).ravel())
 def test_an_old_torch_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from bitsandbytes.nn import Linear4bit
+    from torch import library
     from tuneforge_specs.errors import EnvironmentMissing
 
     from tuneforge.worker import nf4_on_cpu
@@ -73,7 +74,7 @@ def test_an_old_torch_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     def model(width: int) -> torch.nn.Module:
         return torch.nn.Sequential(Linear4bit(width, 4, quant_type="nf4"))
 
-    monkeypatch.delattr(torch.library, "get_kernel")
+    monkeypatch.delattr(library, "get_kernel")
     monkeypatch.setattr(nf4_on_cpu, "_KEPT", [])
     nf4_on_cpu.read_rightly(model(128))
     with pytest.raises(EnvironmentMissing, match="weights of 96 columns"):
