@@ -20,9 +20,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
-from merge import SIZES, Cost, measure, shapes
+from merge import SIZES, Cost, make_model, measure
 
 FORMATS = ("safetensors", "f16", "q8_0", "q4_0")
 QWEN2 = (
@@ -57,30 +56,6 @@ TextModel.get_vocab_base_pre = lambda self, tokenizer: "qwen2"
 sys.argv[1:2] = []
 convert_hf_to_gguf.main()
 """
-
-
-def make_model(folder: Path, size: str) -> None:
-    """Write random weights in the shapes of the merge benchmark, in one file."""
-    from tuneforge.weights import Entry, ShardWriter
-
-    hidden, layers, heads, kv, inner, vocabulary = SIZES[size]
-    config = {
-        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": hidden,
-        "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv,
-        "intermediate_size": inner, "vocab_size": vocabulary, "tie_word_embeddings": True,
-        "dtype": "bfloat16", "max_position_embeddings": 2048, "rms_norm_eps": 1e-6,
-    }  # fmt: skip
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
-    entries = [Entry(name, "BF16", shape) for name, shape in shapes(size).items()]
-    generator = np.random.default_rng(0)
-    with ShardWriter(folder, entries, 5 * 10**9) as writer:
-        for entry in entries:
-            count = int(np.prod(entry.shape))
-            for start in range(0, count, 1 << 22):
-                values = generator.standard_normal(min(count - start, 1 << 22), dtype=np.float32)
-                values = (values * np.float32(0.02)).astype(ml_dtypes.bfloat16)
-                writer.write(entry.name, start, values)
 
 
 def make_tokenizer(folder: Path, rows: int) -> None:
@@ -178,7 +153,7 @@ def main() -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     figures = {}
     try:
-        make_model(folder / "base", chosen.size)
+        make_model(folder / "base", chosen.size, np.random.default_rng(0))
         make_tokenizer(folder / "base", SIZES[chosen.size][-1])
         for form in chosen.formats.split(","):
             commands = {

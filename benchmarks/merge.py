@@ -77,6 +77,18 @@ def shapes(size: str) -> dict[str, tuple[int, ...]]:
 
 
 def make_models(folder: Path, size: str) -> None:
+    generator = np.random.default_rng(0)
+    base = folder / "base"
+    make_model(base, size, generator)
+    for name in ("one", "two"):
+        make_model(folder / name, size, generator, tuned_from=base)
+    make_adapter(folder / "adapter", shapes(size))
+
+
+def make_model(
+    folder: Path, size: str, generator: np.random.Generator, tuned_from: Path | None = None
+) -> None:
+    """Write random weights and their config; near those of another model where one is given."""
     from tuneforge.weights import Entry, ShardWriter, open_weights
 
     hidden, layers, heads, kv, inner, vocabulary = SIZES[size]
@@ -86,26 +98,20 @@ def make_models(folder: Path, size: str) -> None:
         "intermediate_size": inner, "vocab_size": vocabulary, "tie_word_embeddings": True,
         "dtype": "bfloat16", "max_position_embeddings": 2048, "rms_norm_eps": 1e-6,
     }  # fmt: skip
-    found = shapes(size)
-    entries = [Entry(name, "BF16", shape) for name, shape in found.items()]
-    generator = np.random.default_rng(0)
-    base: Path | None = None
-    for which, scale in (("base", 0.02), ("one", 0.001), ("two", 0.001)):
-        target = folder / which
-        target.mkdir()
-        (target / "config.json").write_text(json.dumps(config))
-        origin = open_weights(base) if base else None
-        with ShardWriter(target, entries, 5 * 10**9) as writer:
-            for entry in entries:
-                count = int(np.prod(entry.shape))
-                for start in range(0, count, 1 << 22):
-                    stop = min(count, start + (1 << 22))
-                    values = generator.standard_normal(stop - start, dtype=np.float32) * scale
-                    if origin is not None:
-                        values += origin.read(entry.name, start, stop).astype(np.float32)
-                    writer.write(entry.name, start, values.astype(ml_dtypes.bfloat16))
-        base = base or target
-    make_adapter(folder / "adapter", found)
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    entries = [Entry(name, "BF16", shape) for name, shape in shapes(size).items()]
+    origin = open_weights(tuned_from) if tuned_from else None
+    scale = np.float32(0.001 if tuned_from else 0.02)
+    with ShardWriter(folder, entries, 5 * 10**9) as writer:
+        for entry in entries:
+            count = int(np.prod(entry.shape))
+            for start in range(0, count, 1 << 22):
+                stop = min(count, start + (1 << 22))
+                values = generator.standard_normal(stop - start, dtype=np.float32) * scale
+                if origin is not None:
+                    values += origin.read(entry.name, start, stop).astype(np.float32)
+                writer.write(entry.name, start, values.astype(ml_dtypes.bfloat16))
 
 
 def make_adapter(folder: Path, found: dict[str, tuple[int, ...]]) -> None:
