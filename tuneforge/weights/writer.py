@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import struct
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class ShardWriter:
         self.folder = folder
         self._places: dict[str, tuple[int, int]] = {}  # name -> descriptor, absolute offset
         self._descriptors: list[int] = []
+        # The kernel lets one thread at a time write to a file; the others would spin for it.
+        self._turns: dict[int, threading.Lock] = {}
         self.files: dict[str, str] = {}
         self.total = sum(entry.nbytes for entry in entries)
         shards = plan_shards(entries, shard_size)
@@ -111,6 +114,7 @@ class ShardWriter:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(self.folder / name, flags, 0o666)
         self._descriptors.append(descriptor)
+        self._turns[descriptor] = threading.Lock()
         start = 8 + len(text)
         _allocate(descriptor, start + position)
         os.pwrite(descriptor, struct.pack("<Q", len(text)) + text, 0)
@@ -128,7 +132,7 @@ class ShardWriter:
         descriptor, offset = self._places[name]
         view = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
         position = offset + start * values.itemsize
-        with _clear_errors(self.folder):
+        with _clear_errors(self.folder), self._turns[descriptor]:
             while view:
                 count = os.pwrite(descriptor, view, position)
                 view, position = view[count:], position + count

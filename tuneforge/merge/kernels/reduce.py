@@ -33,6 +33,33 @@ def dot(left: Floats, right: Floats) -> float:
 
 
 @kernel
+def products(left: Floats, right: Floats) -> tuple[float, float, float]:
+    """Return the sum of products of two flat arrays, and the squared norm of each."""
+    sums = np.zeros((3, _LANES), np.float64)
+    both, first, second = sums[0], sums[1], sums[2]
+    rows = left.shape[0] // _LANES
+    whole = rows * _LANES
+    left_rows = left[:whole].reshape(rows, _LANES)
+    right_rows = right[:whole].reshape(rows, _LANES)
+    for row in range(rows):
+        a, b = left_rows[row], right_rows[row]
+        for lane in range(_LANES):
+            x, y = np.float64(a[lane]), np.float64(b[lane])
+            both[lane] += x * y
+            first[lane] += x * x
+            second[lane] += y * y
+    for index in range(whole, left.shape[0]):
+        x, y = np.float64(left[index]), np.float64(right[index])
+        both[0] += x * y
+        first[0] += x * x
+        second[0] += y * y
+    totals = np.zeros(3, np.float64)
+    for lane in range(_LANES):
+        totals += sums[:, lane]
+    return totals[0], totals[1], totals[2]
+
+
+@kernel
 def compare(before: Floats, after: Floats) -> tuple[int, float, float]:
     """Return how many elements differ, the squared norm of the difference, and of ``before``."""
     changed = np.zeros(_LANES, np.int32)

@@ -40,14 +40,13 @@ def _pair(block: Block) -> tuple[Floats, Floats]:
 
 
 def _angle(tensor: Tensor) -> float:
-    from tuneforge.merge.kernels.reduce import dot
+    from tuneforge.merge.kernels.reduce import products
 
     product = left = right = 0.0
     for block in tensor.blocks():
         start, end = (np.ascontiguousarray(values).reshape(-1) for values in _pair(block))
-        product += dot(start, end)
-        left += dot(start, start)
-        right += dot(end, end)
+        sums = products(start, end)
+        product, left, right = product + sums[0], left + sums[1], right + sums[2]
     lengths = math.sqrt(left) * math.sqrt(right)
     return max(-1.0, min(1.0, product / lengths)) if lengths > 0 else 1.0
 
