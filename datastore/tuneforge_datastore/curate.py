@@ -254,6 +254,7 @@ def _clusters(
         permutations=near.permutations,
         seed=seed,
         threads=threads,
+        folder=rows.scratch,
     )
 
 

@@ -49,6 +49,7 @@ def drop_near(
         permutations=spec.permutations,
         seed=seed,
         threads=threads,
+        folder=ledger.rows.scratch,
     )
     witness = ids.take(pa.array(numbers[found.kept])).combine_chunks()
     reasons = pa.array(

@@ -77,6 +77,7 @@ def contradictions(spec: Spec) -> Iterator[Finding]:
     yield from _scratch(spec)
     yield from _merge_inputs(spec)
     yield from _exported_adapters(spec)
+    yield from _without_rows(spec)
 
 
 def _other_adapter(path: KeyPath, step: Train, start: Train) -> Iterator[Finding]:
@@ -117,6 +118,15 @@ def _overflow(spec: Spec) -> Iterator[Finding]:
             yield Finding(
                 here, message, 'set train_on = "assistant", or overflow = "truncate-left"'
             )
+
+
+def _without_rows(spec: Spec) -> Iterator[Finding]:
+    for name, evaluation in spec.evaluate.items():
+        dataset = spec.datasets.get(evaluation.dataset)
+        if dataset is not None and dataset.split.eval == 0:
+            message = f"`{evaluation.dataset}` holds nothing out to measure on"
+            fix = f"set datasets.{evaluation.dataset}.split.eval"
+            yield Finding(("evaluate", name, "dataset"), message, fix)
 
 
 def _scratch(spec: Spec) -> Iterator[Finding]:

@@ -140,6 +140,14 @@ class TestContinuedAdapters:
             "merge.m.inputs[0]",
             "takes adapters, not full weights",
         ),
+        (
+            "",
+            "",
+            "[datasets.instruct.split]\neval = 0\n[evaluate.e]\nmodel = 'task'\n"
+            "dataset = 'instruct'\nmetrics = ['loss']\n",
+            "evaluate.e.dataset",
+            "holds nothing out",
+        ),
     ],
 )
 def test_contradictions(

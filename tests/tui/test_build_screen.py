@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 from tuneforge_tui.app import Cockpit
+from tuneforge_tui.state import StepView
 from tuneforge_tui.widgets.log_tail import LogTail
 from tuneforge_tui.widgets.loss_pane import LossPane
 from tuneforge_tui.widgets.step_tree import StepTree
@@ -92,6 +93,34 @@ async def test_a_run_draws_its_curves_and_figures(spec: Path) -> None:
         assert "5.0 GiB" in shown
         chart = app.build_screen.query_one(LossPane).query_one("#loss-chart")
         assert any("⠀" < character <= "⣿" for character in str(chart.render()))
+
+
+async def test_a_training_step_that_is_chosen_shows_its_own_curve(spec: Path) -> None:
+    workspace = Workspace.of(spec)
+    app = cockpit(spec)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: states(app))
+        for number, name in enumerate(("one", "two")):
+            step = StepView(f"train.{name}", "cached", key=str(number) * 64)
+            app.build_screen.build.steps[step.id] = step
+            run = workspace.run_path(step.id, step.key)
+            run.mkdir(parents=True)
+            write(run / "events.jsonl", [{"event": "step", "step": 1, "steps": 1, "loss": number}])
+        never = StepView("train.never", "planned", key="2" * 64)
+        app.build_screen.build.steps[never.id] = never
+        tree = app.build_screen.query_one(StepTree)
+        tree.show(app.build_screen.build.steps.values())
+        await pilot.pause()
+        leaves = {leaf.data: leaf for group in tree.root.children for leaf in group.children}
+        for name, loss in (("one", "loss 0.0000"), ("two", "loss 1.0000")):
+            tree.move_cursor(leaves[f"train.{name}"])
+            tree.action_select_cursor()
+            await until(pilot, lambda loss=loss: loss in screen_text(app))
+        tree.move_cursor(leaves["train.never"])
+        tree.action_select_cursor()
+        told = "train.never has not run yet"
+        await until(pilot, lambda: told in [note.message for note in app._notifications])
+        assert "loss 1.0000" in screen_text(app)
 
 
 async def test_a_build_that_was_killed_is_not_shown_as_running(spec: Path) -> None:

@@ -1,5 +1,6 @@
 import fcntl
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,34 @@ def test_a_worker_that_outlived_its_build_is_found(tmp_path: Path) -> None:
     with (run / "worker.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert Feed(Workspace(tmp_path)).poll().run == run
+
+
+def test_without_a_live_worker_the_run_written_to_last_is_shown_and_another_can_be_chosen(
+    tmp_path: Path,
+) -> None:
+    older = tmp_path / "runs" / "base" / ("a" * 16)
+    newer = tmp_path / "runs" / "train.t" / ("b" * 16)
+    probe = tmp_path / "runs" / "export.gguf" / ("c" * 16)
+    for seconds, run in enumerate((older, newer, probe)):
+        append(run / "events.jsonl", event="step", step=1, steps=1, loss=float(seconds))
+        os.utime(run / "events.jsonl", (seconds, seconds))
+    feed = Feed(Workspace(tmp_path))
+    assert feed.poll().run == newer
+    feed.choose(older)
+    chosen = feed.poll()
+    assert chosen.run == older
+    assert [event["loss"] for event in chosen.run_events] == [0.0]
+    assert not feed.poll()
+
+
+def test_steps_without_curves_leave_the_panes_to_the_training(tmp_path: Path) -> None:
+    feed = Feed(Workspace(tmp_path))
+    build = tmp_path / "builds" / "20260101-000000-1" / "events.jsonl"
+    append(build, event="step_started", step="train.t", key="a" * 64, why="")
+    assert feed.poll().run is not None
+    append(build, event="step_started", step="evaluate.e", key="b" * 64, why="")
+    assert feed.poll().run is None
+    assert feed.run == tmp_path / "runs" / "train.t" / ("a" * 16)
 
 
 def test_the_prediction_comes_from_the_job(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.worker import get_current_worker
@@ -13,7 +13,7 @@ from tuneforge_specs.errors import UsageError
 
 from tuneforge.workspace import Workspace
 from tuneforge_tui.feed import Feed
-from tuneforge_tui.messages import FeedUpdated
+from tuneforge_tui.messages import FeedUpdated, RunChosen
 from tuneforge_tui.screens.build import BuildScreen
 from tuneforge_tui.screens.data import DataScreen
 
@@ -48,6 +48,10 @@ class Cockpit(App[None]):
     def action_show(self, screen: str) -> None:
         """Switch to a screen."""
         self.switch_screen(screen)
+
+    @on(RunChosen)
+    def _choose(self, message: RunChosen) -> None:
+        self._feed.choose(message.run)
 
     @work(thread=True)
     def _follow(self) -> None:

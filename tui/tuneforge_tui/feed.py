@@ -1,12 +1,15 @@
-"""Follows the newest build of a workspace and the run of its current step, through their logs."""
+"""Follows the newest build of a workspace and one of its training runs, through their logs."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tuneforge.runs import RunFolder
 from tuneforge.runs.events import Event, EventReader
 from tuneforge.workspace import Workspace
+
+# The kinds of steps whose runs have curves.
+TRAINING: Final = ("train", "base")
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,24 @@ class Feed:
         self._workspace = workspace
         self._build: Path | None = None
         self._build_reader: EventReader | None = None
-        self._running = ""
+        self._chosen: Path | None = None
         self.run: Path | None = None
         self._run_reader: EventReader | None = None
+
+    def choose(self, run: Path) -> None:
+        """Follow another run from the next poll on, until a step starts to train."""
+        self._chosen = run
 
     def poll(self) -> Update:
         """Return the events completed since the last call, of a newer build if there is one."""
         taken_up = self._newest_build()
         events = self._build_reader.read() if self._build_reader else []
-        run = None
+        run, self._chosen = self._chosen, None
         for event in events:
-            if event["event"] == "step_started":
+            if event["event"] == "step_started" and event["step"].split(".")[0] in TRAINING:
                 run = self._workspace.run_path(event["step"], event["key"])
         if self.run is None and run is None:
-            run = self._live_run()
+            run = self._last_run()
         if run is not None and run != self.run:
             self.run, self._run_reader = run, EventReader(RunFolder(run).events)
         else:
@@ -58,10 +65,13 @@ class Feed:
         self._build, self._build_reader = newest, EventReader(newest)
         return newest.parent
 
-    def _live_run(self) -> Path | None:
-        """Find a worker that outlived its build."""
-        folders = sorted((self._workspace.root / "runs").glob("*/*/"))
-        return next((folder for folder in folders if RunFolder(folder).alive()), None)
+    def _last_run(self) -> Path | None:
+        """Find the worker that outlived its build, or else the run that was written to last."""
+        runs = self._workspace.root / "runs"
+        logs = [log for kind in TRAINING for log in runs.glob(f"{kind}*/*/events.jsonl")]
+        logs.sort(key=lambda log: log.stat().st_mtime)
+        live = [log for log in logs if RunFolder(log.parent).alive()]
+        return next((log.parent for log in reversed(live or logs)), None)
 
 
 def predicted_bytes(run: Path) -> float:

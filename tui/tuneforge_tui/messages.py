@@ -1,5 +1,7 @@
 """What the cockpit's background threads tell its screens."""
 
+from pathlib import Path
+
 from textual.message import Message
 
 from tuneforge_tui.feed import Update
@@ -12,6 +14,14 @@ class FeedUpdated(Message):
     def __init__(self, update: Update) -> None:
         super().__init__()
         self.update = update
+
+
+class RunChosen(Message):
+    """The user wants to see a run that is not the newest."""
+
+    def __init__(self, run: Path) -> None:
+        super().__init__()
+        self.run = run
 
 
 class PlanReady(Message):

@@ -54,7 +54,10 @@ class RunView:
         elif name == "eval":
             self._eval(event)
         elif name == "started":
-            self.device, self.backend = event.get("device", ""), event.get("backend", "")
+            self.device, self.backend = (
+                str(event.get("device") or ""),
+                str(event.get("backend") or ""),
+            )
             self.ended = ""
         elif name in ("paused", "resumed"):
             self.paused = name == "paused"
@@ -153,7 +156,8 @@ def _line(name: str, event: Event) -> str:  # noqa: PLR0911 (one line for each k
     """Write what one run event says in a log; steps and curves say nothing."""
     match name:
         case "started":
-            return f"{event.get('backend') or event.get('kind', 'run')} on {event.get('device')}"
+            what, device = event.get("backend") or event.get("kind", "run"), event.get("device")
+            return f"{what} on {device}" if device else f"{what} started"
         case "phase":
             return str(event.get("name", ""))
         case "eval" if event.get("loss") is not None:

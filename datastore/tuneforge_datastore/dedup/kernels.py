@@ -7,6 +7,7 @@ is called from Python, not in those of the functions that it calls.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numba as nb
@@ -16,6 +17,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from tuneforge_datastore.compiling import kernel
+from tuneforge_datastore.dedup.room import zeros
 from tuneforge_datastore.dedup.shingles import (
     IDEOGRAPHS_END,
     KIND,
@@ -535,11 +537,11 @@ class Buckets(NamedTuple):
     member: NDArray[np.int32]
 
     @classmethod
-    def holding(cls, rows: int, bands: int, depth: int) -> "Buckets":
+    def holding(cls, rows: int, bands: int, depth: int, folder: Path | None) -> "Buckets":
         """Make buckets for ``rows`` records; at most two thirds of the entries fill."""
         return cls(
-            np.zeros((bands, rows * 3 // 2 + 8), np.uint64),
-            np.empty((rows, bands), np.int32),
+            zeros((bands, rows * 3 // 2 + 8), np.uint64, folder),
+            zeros((rows, bands), np.int32, folder),
             np.full(rows, -1, np.int32),
             np.empty(bands, np.int64),
             np.empty(bands, np.uint64),
@@ -656,16 +658,16 @@ class Crowd(NamedTuple):
     state: NDArray[np.int64]
 
     @classmethod
-    def holding(cls, rows: int, before: "Crowd | None" = None) -> "Crowd":
+    def holding(cls, rows: int, folder: Path | None, before: "Crowd | None" = None) -> "Crowd":
         """Make room for ``rows``; the order is that of the rows counted ``before``."""
         counters = np.zeros(COUNTERS, np.uint32) if before is None else before.counters
         return cls(
             counters=counters,
             order=counters.copy(),
-            heads=np.zeros(rows * RAREST * 3 // 2, np.uint64),
-            older=np.empty(rows * RAREST, np.int32),
-            lengths=np.empty(rows * RAREST, np.uint8),
-            members=np.empty(rows * RAREST, np.int32),
+            heads=zeros(rows * RAREST * 3 // 2, np.uint64, folder),
+            older=zeros(rows * RAREST, np.int32, folder),
+            lengths=zeros(rows * RAREST, np.uint8, folder),
+            members=zeros(rows * RAREST, np.int32, folder),
             rows=np.empty(rows, np.int32),
             sizes=np.empty(rows, np.int32),
             short=np.empty((rows, SHORT), np.uint16),

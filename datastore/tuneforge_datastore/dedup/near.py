@@ -12,13 +12,14 @@ shingles, which boilerplate is not among (``kernels.Crowd``).
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuneforge_datastore.dedup import bands as geometry
-from tuneforge_datastore.dedup import columns
+from tuneforge_datastore.dedup import columns, room
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +68,7 @@ class _Search:
         ngram: int,
         permutations: int,
         seed: int,
+        folder: Path | None,
     ) -> None:
         from tuneforge_datastore.dedup.kernels import (
             LISTED,
@@ -79,6 +81,7 @@ class _Search:
         )
 
         self.texts = columns.read(texts)
+        self.folder = folder
         self.rows = len(texts)
         self.longest = self.texts.longest()
         self.bands = geometry.choose(threshold, permutations)
@@ -88,11 +91,11 @@ class _Search:
         random = np.random.Generator(np.random.PCG64(seed))
         self.multipliers = random.integers(2**32, size=used, dtype=np.uint32) | np.uint32(1)
         self.increments = random.integers(2**32, size=used, dtype=np.uint32)
-        self.buckets = Buckets.holding(self.rows, self.bands.number, DEPTH)
-        self.sketches = np.empty((self.rows, SKETCH_WORDS), np.uint64)
+        self.buckets = Buckets.holding(self.rows, self.bands.number, DEPTH, folder)
+        self.sketches = room.zeros((self.rows, SKETCH_WORDS), np.uint64, folder)
         # Before any row is counted all shingles are as rare: no more rows than any list has room
         # for. It doubles when it is full, and what is rare is then decided anew.
-        self.crowd = Crowd.holding(LISTED)
+        self.crowd = Crowd.holding(LISTED, folder)
         self.sets = Sets.holding(self.longest)
 
     def _chunk(self, first: int) -> Chunk:
@@ -123,7 +126,7 @@ class _Search:
 
         at = visit(chunk, 0)
         while at < len(chunk.keys):
-            larger = Crowd.holding(2 * len(self.crowd.rows), self.crowd)
+            larger = Crowd.holding(2 * len(self.crowd.rows), self.folder, self.crowd)
             move_crowd(self.texts, self.rule, self.crowd, larger, self.sets)
             self.crowd = larger
             at = visit(chunk, at)
@@ -154,15 +157,23 @@ def near_duplicates(
     permutations: int = 128,
     seed: int = 0,
     threads: int = 1,
+    folder: Path | None = None,
 ) -> NearDuplicates:
     """Find the rows at least ``threshold`` similar to an earlier kept row; the first is kept.
 
     Recall on pairs at the threshold is 0.9995 by the choice of bands. Rows without words are never
-    duplicates. Null counts as empty.
+    duplicates. Null counts as empty. What is large of the index goes to files in ``folder``.
     """
     from tuneforge_datastore.dedup.kernels import keep_first
 
-    found = _Search(texts, threshold=threshold, ngram=ngram, permutations=permutations, seed=seed)
+    found = _Search(
+        texts,
+        threshold=threshold,
+        ngram=ngram,
+        permutations=permutations,
+        seed=seed,
+        folder=folder,
+    )
     witness = np.empty(found.rows, np.int64)
     jaccard = np.empty(found.rows, np.float64)
 
@@ -197,14 +208,23 @@ def clusters(
     permutations: int = 128,
     seed: int = 0,
     threads: int = 1,
+    folder: Path | None = None,
 ) -> NDArray[np.int64]:
     """Give each row its cluster: the first row of all that chains of similar pairs connect it to.
 
     Rows at least ``threshold`` similar share a cluster, so a split by cluster does not leak.
+    What is large of the index goes to files in ``folder``.
     """
     from tuneforge_datastore.dedup.kernels import connect
 
-    found = _Search(texts, threshold=threshold, ngram=ngram, permutations=permutations, seed=seed)
+    found = _Search(
+        texts,
+        threshold=threshold,
+        ngram=ngram,
+        permutations=permutations,
+        seed=seed,
+        folder=folder,
+    )
     parents = np.empty(found.rows, np.int64)
 
     def visit(chunk: Chunk, start: int) -> int:

@@ -22,6 +22,7 @@ def run(spec: ClusterCapSelection, desk: Desk) -> None:
         permutations=spec.permutations,
         seed=desk.seed,
         threads=desk.threads,
+        folder=rows.scratch,
     )
     lost = np.flatnonzero(ranks(cluster, np.arange(len(cluster))) >= spec.max)
     sizes = np.bincount(cluster, minlength=len(cluster))

@@ -4,12 +4,14 @@ import random
 import subprocess
 import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tuneforge_datastore.dedup import room
 from tuneforge_datastore.dedup.bands import choose, most_unlike
 from tuneforge_datastore.dedup.near import clusters, near_duplicates
 from tuneforge_datastore.dedup.shingles import jaccard, shingles, words
@@ -276,6 +278,35 @@ def test_boilerplate_is_found_alike_whatever_the_chunks(monkeypatch: pytest.Monk
     for name in ("dropped", "kept", "jaccard", "bounded", "proposed", "compared"):
         assert np.array_equal(getattr(found, name), getattr(expected[0], name))
     assert np.array_equal(clusters(column, threads=3), expected[1])
+
+
+def test_an_index_in_files_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = boilerplate(700)
+    column = pa.array([*texts, *edited_ends(texts[:300], 5)])
+    expected = near_duplicates(column), clusters(column)
+    monkeypatch.setattr(room, "IN_MEMORY", 1000)
+    with pytest.raises(FileNotFoundError):
+        near_duplicates(column, folder=tmp_path / "none")
+    found = near_duplicates(column, folder=tmp_path)
+    for name in ("dropped", "kept", "jaccard", "bounded", "proposed", "compared"):
+        assert np.array_equal(getattr(found, name), getattr(expected[0], name))
+    assert np.array_equal(clusters(column, folder=tmp_path), expected[1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_for_the_index_is_refused_before_it_is_needed(tmp_path: Path) -> None:
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from tuneforge_datastore.dedup import room\n"
+        "room.IN_MEMORY = 0\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        "assert room.zeros((4, 5), 'uint64', Path(sys.argv[1])).sum() == 0\n"
+        "try: room.zeros(1 << 20, 'uint64', Path(sys.argv[1]))\n"
+        "except OSError: sys.exit(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert done.returncode == 7
 
 
 def test_bands_follow_threshold_and_permutations() -> None:

@@ -13,11 +13,11 @@ from textual.widgets import Footer, Header, Tree
 from tuneforge_specs.errors import TuneforgeError
 
 from tuneforge.device import Device, detect
-from tuneforge.runs import request
+from tuneforge.runs import RunFolder, request
 from tuneforge.workspace import Workspace
 from tuneforge_tui import launching, planning
-from tuneforge_tui.feed import predicted_bytes
-from tuneforge_tui.messages import FeedUpdated, PlanFailed, PlanReady
+from tuneforge_tui.feed import TRAINING, predicted_bytes
+from tuneforge_tui.messages import FeedUpdated, PlanFailed, PlanReady, RunChosen
 from tuneforge_tui.state import BuildView, RunView, StepView
 from tuneforge_tui.widgets.log_tail import LogTail
 from tuneforge_tui.widgets.loss_pane import LossPane
@@ -141,7 +141,8 @@ class BuildScreen(Screen[None]):
     def _absorb(self, message: FeedUpdated) -> None:
         update, log = message.update, self.query_one(LogTail)
         if update.build is not None:
-            fresh = [StepView(step.id, step.state, step.why) for step in self.build.steps.values()]
+            known = self.build.steps.values()
+            fresh = [StepView(step.id, step.state, step.why, step.key) for step in known]
             self.build = BuildView()
             self.build.plan(fresh)
         for event in update.events:
@@ -198,3 +199,15 @@ class BuildScreen(Screen[None]):
         step = self.build.steps.get(event.node.data or "")
         line = self.query_one(RunLine)
         line.tooltip = step.why if step is not None and step.why else None
+
+    @on(Tree.NodeSelected)
+    def _show_run(self, event: Tree.NodeSelected[str]) -> None:
+        """Draw the curves of the training step that was chosen."""
+        step = self.build.steps.get(event.node.data or "")
+        if step is None or step.kind not in TRAINING:
+            return
+        run = self._workspace.run_path(step.id, step.key) if step.key else None
+        if run is None or not RunFolder(run).events.exists():
+            self.notify(f"{step.id} has not run yet", severity="warning")
+        else:
+            self.post_message(RunChosen(run))

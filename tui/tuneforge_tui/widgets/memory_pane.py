@@ -11,11 +11,14 @@ from tuneforge_tui.widgets.line_chart import LineChart, Points
 
 def memory_line(name: str, used: float, total: float, predicted: float) -> Text:
     """Write the figures above the curve."""
-    text = Text.assemble((f"{name} ", "bold"), human_bytes(used))
+    text = Text.assemble((f"{name} ", "bold"))
+    if used > 0:
+        text.append(human_bytes(used))
     if total > 0:
+        text.append(f"{' of ' if used > 0 else ''}{human_bytes(total)}")
+    if used > 0 and total > 0:
         share = used / total
         style = "red" if share > 0.95 else "yellow" if share > 0.85 else "green"
-        text.append(f" of {human_bytes(total)}")
         text.append(f" ({share:.0%})", style=style)
     if predicted > 0:
         text.append(f", predicted {human_bytes(predicted)}", style="dim")
