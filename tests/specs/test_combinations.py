@@ -16,6 +16,7 @@ Problems = Callable[..., list[Problem]]
 NEXT = '[train.next]\nmethod = "dpo"\ndataset = "instruct"\nstart = "task"\n'
 EVALUATE = '[evaluate.e]\nmodel = "base"\ndataset = "instruct"\nmetrics = ["loss"]\n'
 MERGE = '[merge.m]\nmethod = "lora"\ninputs = [{ train = "task" }]\n'
+MEASURED = '[evaluate.e]\nmodel = "task"\ndataset = "instruct"\nmetrics = ["loss"]\n'
 CAT = MERGE.replace('"lora"', '"lora_cat"')
 
 
@@ -143,8 +144,7 @@ class TestContinuedAdapters:
         (
             "",
             "",
-            "[datasets.instruct.split]\neval = 0\n[evaluate.e]\nmodel = 'task'\n"
-            "dataset = 'instruct'\nmetrics = ['loss']\n",
+            "[datasets.instruct.split]\neval = 0\n" + MEASURED,
             "evaluate.e.dataset",
             "holds nothing out",
         ),
