@@ -10,6 +10,8 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+sys.path.insert(0, str(Path(__file__).parent / "piloted"))
+
 SPEC = """
 spec = 1
 [build]

@@ -1,10 +1,8 @@
 import json
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
+from cockpit_pilot import cockpit, screen_text, until, write
 from tuneforge_tui.app import Cockpit
 from tuneforge_tui.state import StepView
 from tuneforge_tui.widgets.log_tail import LogTail
@@ -16,18 +14,6 @@ from tuneforge.runs import RunFolder
 from tuneforge.workspace import Workspace
 
 SMALL = (80, 24)
-
-
-def cockpit(spec: Path) -> Cockpit:
-    return Cockpit(spec, Workspace.of(spec))
-
-
-async def until(pilot: Pilot[None], condition: Any, seconds: float = 30.0) -> None:
-    """Let the program run until a condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, pilot.app.screen_stack[-1].query_one(LogTail).lines
-        await pilot.pause(0.05)
 
 
 def states(app: Cockpit) -> dict[str, str]:
@@ -140,17 +126,6 @@ async def test_asking_a_run_that_is_not_there_only_says_so(spec: Path) -> None:
             await pilot.press(key)
         await pilot.pause(0.2)
         assert app.is_running
-
-
-def write(path: Path, events: list[dict[str, Any]]) -> None:
-    lines = (json.dumps({"v": 1, "t": 1.0 + n, **event}) for n, event in enumerate(events))
-    path.write_text("\n".join(lines) + "\n")
-
-
-def screen_text(app: Cockpit) -> str:
-    """Return what the screen shows, line by line."""
-    lines = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in lines)
 
 
 async def test_on_a_gpu_the_memory_is_what_the_driver_says_is_used(

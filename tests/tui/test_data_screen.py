@@ -1,8 +1,7 @@
-import time
 from pathlib import Path
 from typing import Any
 
-from textual.pilot import Pilot
+from cockpit_pilot import until
 from textual.widgets import Select, Static
 from tuneforge_datastore.preview import Preview, Run
 from tuneforge_datastore.sql import Answer
@@ -15,13 +14,6 @@ from tuneforge_tui.widgets.record_detail import detail
 from tuneforge_tui.widgets.token_mask import mask_text
 
 from tuneforge.workspace import Workspace
-
-
-async def until(pilot: Pilot[None], condition: Any) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        await pilot.pause(0.05)
 
 
 def test_the_store_answers_what_the_screen_asks(built: Path) -> None:

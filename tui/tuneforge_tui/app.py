@@ -15,19 +15,23 @@ from tuneforge.workspace import Workspace
 from tuneforge_tui.feed import Feed
 from tuneforge_tui.messages import FeedUpdated, RunChosen
 from tuneforge_tui.screens.build import BuildScreen
+from tuneforge_tui.screens.chat import ChatScreen
 from tuneforge_tui.screens.data import DataScreen
+from tuneforge_tui.screens.runs import RunsScreen
 
 POLL_SECONDS = 0.2
 
 
 class Cockpit(App[None]):
-    """One spec, one workspace, two screens."""
+    """One spec, one workspace, four screens."""
 
     TITLE = "Tuneforge"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "show('build')", "Build"),
         Binding("f2", "show('data')", "Data"),
+        Binding("f3", "show('runs')", "Runs"),
+        Binding("f4", "show('chat')", "Chat"),
         Binding("d", "quit", "Detach"),
         Binding("q", "quit", "Quit", show=False),
     ]
@@ -38,10 +42,14 @@ class Cockpit(App[None]):
         self._feed = Feed(workspace)
         self.build_screen = BuildScreen(spec, workspace)
         self.data_screen = DataScreen(workspace)
+        self.runs_screen = RunsScreen(workspace)
+        self.chat_screen = ChatScreen(spec, workspace)
 
     def on_mount(self) -> None:
         self.install_screen(self.build_screen, "build")
         self.install_screen(self.data_screen, "data")
+        self.install_screen(self.runs_screen, "runs")
+        self.install_screen(self.chat_screen, "chat")
         self.push_screen("build")
         self._follow()
 

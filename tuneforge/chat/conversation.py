@@ -1,7 +1,8 @@
 """The turns so far, and asking for the next one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from tuneforge_specs.base import ModelBase
 from tuneforge_specs.errors import EnvironmentMissing
@@ -10,7 +11,7 @@ from tuneforge.chat.speaker import Speaker
 from tuneforge.device import detect
 
 if TYPE_CHECKING:
-    from tuneforge.worker.talk import Talker
+    from tuneforge.worker.talk import Said, Talker
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,13 @@ class Manner:
 
 
 class Conversation:
-    """Keeps the turns; the model is loaded at the first question, in this process."""
+    """Keeps the turns; the model is loaded at the first question, in this process.
 
-    def __init__(self, speaker: Speaker, manner: Manner, out: TextIO) -> None:
-        self._speaker, self._manner, self._out = speaker, manner, out
+    ``write`` gets the answers piece by piece, as they come.
+    """
+
+    def __init__(self, speaker: Speaker, manner: Manner, write: Callable[[str], None]) -> None:
+        self._speaker, self._manner, self._write = speaker, manner, write
         self._talker: Talker | None = None
         self._turns: list[dict[str, str]] = []
         self.reset()
@@ -36,22 +40,23 @@ class Conversation:
         system = self._manner.system
         self._turns = [{"role": "system", "content": system}] if system else []
 
-    def ask(self, text: str) -> None:
-        """Ask, and write the answer as it comes, ended by a line break."""
+    def load(self) -> "Talker":
+        """Load the model, if it is not yet; raise EnvironmentMissing where nothing can run it."""
         self._talker = self._talker or load(self._speaker)
+        return self._talker
+
+    def ask(self, text: str) -> "Said":
+        """Ask, and write the answer as it comes."""
+        talker = self.load()
         self._turns.append({"role": "user", "content": text})
-        answer = self._talker.say(
+        said = talker.say(
             self._turns,
             self._write,
             max_new_tokens=self._manner.max_new_tokens,
             temperature=self._manner.temperature,
         )
-        self._turns.append({"role": "assistant", "content": answer})
-        self._write("\n")
-
-    def _write(self, piece: str) -> None:
-        self._out.write(piece)
-        self._out.flush()
+        self._turns.append({"role": "assistant", "content": said.text})
+        return said
 
 
 def load(speaker: Speaker) -> "Talker":

@@ -77,9 +77,14 @@ def speaker_in_spec(loaded: LoadedSpec, workspace: Workspace, name: str) -> Spea
     return Speaker(step, folder, terminators=ends or ends_of(folder))
 
 
-def _step(loaded: LoadedSpec, name: str) -> str:
+def models_of(loaded: LoadedSpec) -> list[str]:
+    """Name the steps of a spec that make a model, the one that is nearest to the end last."""
     spec = loaded.spec
-    known = ["base", *(f"train.{n}" for n in spec.train), *(f"merge.{n}" for n in spec.merge)]
+    return ["base", *(f"train.{n}" for n in spec.train), *(f"merge.{n}" for n in spec.merge)]
+
+
+def _step(loaded: LoadedSpec, name: str) -> str:
+    known = models_of(loaded)
     if not name:
         return known[-1]
     named = [step for step in known if name in (step, step.partition(".")[2])]

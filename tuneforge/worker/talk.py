@@ -1,6 +1,7 @@
 """A model held in memory that answers a conversation, its text streamed. Loads torch."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -10,6 +11,15 @@ from tuneforge.chat.speaker import Speaker
 from tuneforge.worker.model import load_base
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer, how many tokens it has, and whether the model ended it itself."""
+
+    text: str
+    tokens: int
+    ended: bool
 
 
 class Talker:
@@ -40,7 +50,7 @@ class Talker:
         *,
         max_new_tokens: int,
         temperature: float,
-    ) -> str:
+    ) -> Said:
         """Answer the last turn; ``write`` gets the text piece by piece. Return all of it."""
         prompt = self._tokenizer.apply_chat_template(
             list(turns), add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -59,7 +69,7 @@ class Talker:
                 streamer=stream,
                 **sampling,
             )
-        return stream.text
+        return Said(stream.text, stream.tokens, stream.ended)
 
 
 class _Stream:
@@ -70,21 +80,28 @@ class _Stream:
         self._ids: list[int] = []
         self._prompt_seen = False
         self.text = ""
+        self.tokens = 0
+        self.ended = False
 
     def put(self, ids: torch.Tensor) -> None:
         """Take new ids; the first call brings the prompt."""
         if not self._prompt_seen:
             self._prompt_seen = True
             return
-        self._ids += [token for token in ids.flatten().tolist() if token not in self._ends]
+        new = ids.flatten().tolist()
+        self.tokens += len(new)
+        self.ended = self.ended or any(token in self._ends for token in new)
+        self._ids += [token for token in new if token not in self._ends]
         text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
         # a character may be spread over several tokens: wait for the rest of it
         if not text.endswith(REPLACEMENT):
-            self._write(text[len(self.text) :])
-            self.text = text
+            self._extend(text)
 
     def end(self) -> None:
         """Write what was held back."""
-        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-        self._write(text[len(self.text) :])
+        self._extend(self._tokenizer.decode(self._ids, skip_special_tokens=True))
+
+    def _extend(self, text: str) -> None:
+        if piece := text[len(self.text) :]:
+            self._write(piece)
         self.text = text

@@ -137,7 +137,7 @@ class DataScreen(Screen[None]):
         except TuneforgeError as error:
             self._say(str(error))
             return
-        self.query_one("#records", AnswerTable).show(answer)
+        self.query_one("#records", AnswerTable).show(answer.columns, answer.rows)
 
     @on(DataTable.RowHighlighted, "#records")
     def _show_record(self, event: DataTable.RowHighlighted) -> None:

@@ -1,10 +1,10 @@
 """The rows of a query as a table."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from rich.text import Text
 from textual.widgets import DataTable
-from tuneforge_datastore.sql import Answer
 from tuneforge_specs.printing import printable
 
 WIDEST: Final = 60
@@ -20,16 +20,16 @@ def cell(value: Any) -> Text:
 
 
 class AnswerTable(DataTable[Text]):
-    """Shows one answer; each row's key is the text of its first value."""
+    """Shows the rows of one answer."""
 
     DEFAULT_CSS = "AnswerTable { height: 1fr; }"
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id, cursor_type="row", zebra_stripes=True)
 
-    def show(self, answer: Answer) -> None:
+    def show(self, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> None:
         """Replace what is shown."""
         self.clear(columns=True)
-        self.add_columns(*answer.columns)
-        for row in answer.rows:
+        self.add_columns(*columns)
+        for row in rows:
             self.add_row(*(cell(value) for value in row))

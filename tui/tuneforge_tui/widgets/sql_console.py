@@ -63,4 +63,4 @@ class SqlConsole(Vertical):
     def _show(self, message: Answered) -> None:
         self.query_one("#sql-said", Static).update(message.said, layout=True)
         if message.answer is not None:
-            self.query_one(AnswerTable).show(message.answer)
+            self.query_one(AnswerTable).show(message.answer.columns, message.answer.rows)
