@@ -34,6 +34,30 @@ async def test_the_plan_is_shown_before_anything_runs(spec: Path) -> None:
         assert {"source.rows", "dataset.instruct", "base"} <= leaves
 
 
+async def test_v_shows_the_plan_in_full_and_every_default(spec: Path) -> None:
+    app = cockpit(spec)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: states(app))
+        await pilot.press("v")
+        await until(pilot, lambda: "dataset.instruct" in screen_text(app))
+        assert "to run" in screen_text(app)
+        await pilot.press("2")
+        await until(pilot, lambda: 'name = "cockpit-test"' in screen_text(app))
+        assert "[build]" in screen_text(app)
+        assert "seed = " in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.build_screen)
+
+
+async def test_a_plan_that_cannot_be_made_says_so_in_full(spec: Path) -> None:
+    spec.write_text(spec.read_text() + "\n[train.t]\nmethod = 'sft'\ndatset = 'instruct'\n")
+    app = cockpit(spec)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("v")
+        await until(pilot, lambda: "did you mean `dataset`" in screen_text(app))
+        assert "datset" in screen_text(app)
+
+
 async def test_b_builds_in_a_process_of_its_own_and_the_tree_follows(spec: Path) -> None:
     app = cockpit(spec)
     async with app.run_test(size=SMALL) as pilot:

@@ -8,6 +8,7 @@ from tuneforge_tui.app import Cockpit
 from tuneforge_tui.screens.build import BuildScreen
 from tuneforge_tui.screens.chat import ChatScreen
 from tuneforge_tui.screens.data import DataScreen
+from tuneforge_tui.screens.plan import PlanScreen
 from tuneforge_tui.screens.runs import RunsScreen
 from tuneforge_tui.widgets.sql_console import SqlConsole
 
@@ -15,6 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "cockpit.md"
 PLACES = {
     "every screen": [Cockpit],
     "Build": [BuildScreen],
+    "Plan": [PlanScreen],
     "Data": [DataScreen, SqlConsole],
     "Runs": [RunsScreen],
     "Chat": [ChatScreen],
@@ -28,7 +30,9 @@ def bound(kinds: list[type]) -> set[str]:
 
 
 def test_the_page_and_the_footer_name_the_same_keys() -> None:
-    rows = re.findall(r"^\| ([^|`]+) \| (`[^|]+`) \|", PAGE.read_text(encoding="utf-8"), re.M)
+    rows = re.findall(
+        r"^\| ([^|`]+) \| (`[^|]+`) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
     told: dict[str, set[str]] = {}
     for place, keys in rows:
         told.setdefault(place, set()).update(re.findall(r"`([^`]+)`", keys))

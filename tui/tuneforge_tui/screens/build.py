@@ -18,6 +18,7 @@ from tuneforge.workspace import Workspace
 from tuneforge_tui import launching, planning
 from tuneforge_tui.feed import TRAINING, predicted_bytes
 from tuneforge_tui.messages import FeedUpdated, PlanFailed, PlanReady, RunChosen
+from tuneforge_tui.screens.plan import PlanScreen
 from tuneforge_tui.state import BuildView, RunView, StepView
 from tuneforge_tui.widgets.log_tail import LogTail
 from tuneforge_tui.widgets.loss_pane import LossPane
@@ -41,6 +42,7 @@ class BuildScreen(Screen[None]):
         Binding("p", "pause", "Pause"),
         Binding("c", "checkpoint", "Save"),
         Binding("r", "replan", "Plan"),
+        Binding("v", "view", "View plan"),
     ]
 
     def __init__(self, spec: Path, workspace: Workspace) -> None:
@@ -80,6 +82,10 @@ class BuildScreen(Screen[None]):
             self.post_message(PlanFailed(str(error)))
         else:
             self.post_message(PlanReady(planning.views(plan), plan.name))
+
+    def action_view(self) -> None:
+        """Show the plan in full."""
+        self.app.push_screen(PlanScreen(self._spec, self._workspace))
 
     def action_build(self) -> None:
         """Start a build that outlives this program."""
