@@ -61,9 +61,18 @@ SHORT = 256
 COUNTERS = 1 << 20
 
 
+def bare(function: F) -> F:
+    """Compile a function that allocates nothing, without counting references to its arrays.
+
+    Counts change by locked instructions, in every turn of a loop that calls a small function: most
+    of the time of these kernels would go there.
+    """
+    return kernel(function, _nrt=False)
+
+
 def inlined(function: F) -> F:
     """Compile a small function into those that call it."""
-    return kernel(function, inline="always")
+    return kernel(function, _nrt=False, inline="always")
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -119,13 +128,15 @@ def _class(code: Any, classes: Array) -> Any:
 
 @inlined
 def _is_ascii(data: Array, start: int, end: int) -> bool:
+    # A slice has no index below 0 to look out for, so the loop becomes SIMD.
+    text = data[start:end]
     together = np.uint8(0)
-    for at in range(start, end):
-        together |= data[at]
+    for i in range(text.shape[0]):
+        together = np.uint8(together | text[i])
     return bool(together < 128)
 
 
-@kernel
+@bare
 def needs_folding(data: Array, start: int, end: int, classes: Array) -> bool:
     """Say whether a text has characters whose folding is more than ASCII lower case."""
     if _is_ascii(data, start, end):
@@ -141,7 +152,7 @@ def needs_folding(data: Array, start: int, end: int, classes: Array) -> bool:
     return False
 
 
-@kernel
+@bare
 def find_unfolded(data: Array, offsets: Array, classes: Array, found: Array) -> None:
     """Set ``found[i]`` where row i needs folding."""
     for row in range(found.shape[0]):
@@ -149,28 +160,36 @@ def find_unfolded(data: Array, offsets: Array, classes: Array, found: Array) -> 
 
 
 class Reader(NamedTuple):
-    """What one row is read into: bytes in lower case, where words are, their hashes, their runs."""
+    """What one row is read into: bytes in lower case, where words are, their hashes, their runs.
+
+    ``narrow`` has the upper halves of the runs, padded to whole vectors. ``high`` has the top bit of each byte of the row, set where a character is not ASCII.
+    """
 
     lower: NDArray[np.uint8]
-    eights: NDArray[np.uint64]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    lower_eights: NDArray[np.uint64]
+    high: NDArray[np.uint8]
+    high_eights: NDArray[np.uint64]
+    edges: NDArray[np.uint64]
     words: NDArray[np.uint64]
     runs: NDArray[np.uint64]
+    narrow: NDArray[np.uint32]
 
     @classmethod
     def of(cls, longest: int) -> "Reader":
         """Make room for rows of ``longest`` bytes."""
         longest = min(longest, LONGEST)
         lower = np.zeros((longest // 64 + 2) * 64, np.uint8)
+        high = np.zeros_like(lower)
         words = longest // 2 + 2
         return cls(
             lower=lower,
-            eights=lower.view(np.uint64),
-            starts=np.empty(words, np.int64),
-            ends=np.empty(words, np.int64),
+            lower_eights=lower.view(np.uint64),
+            high=high,
+            high_eights=high.view(np.uint64),
+            edges=np.empty(2 * words, np.uint64),
             words=np.empty(words, np.uint64),
             runs=np.empty(words, np.uint64),
+            narrow=np.empty(words + _LANES, np.uint32),
         )
 
 
@@ -186,69 +205,107 @@ def _eight(state: Any, pack: Any) -> Any:
     return state ^ (state >> np.uint64(29))
 
 
-@kernel
-def _ascii_words(data: Array, start: int, end: int, reader: Array) -> int:
-    """Hash the words of an ASCII text without a branch for each character.
-
-    Letters and digits become bits; where the bits change, words start and end.
-    """
-    length = end - start
-    lower, eights = reader.lower, reader.eights
-    starts, ends, words = reader.starts, reader.ends, reader.words
+@inlined
+def _keep_letters(text: Array, classes: Array, reader: Array) -> bool:
+    """Put the letters beyond ASCII into ``lower`` as they are; False if one is a word by itself."""
+    lower, high, eights = reader.lower, reader.high, reader.high_eights
+    length = text.shape[0]
     for i in range(length):
-        byte = data[start + i]
+        high[i] = text[i] & np.uint8(128)
+    at = 0
+    while at < length:
+        if eights[at >> 3] == 0:
+            at = ((at >> 3) + 1) << 3
+        elif text[at] < 128:
+            at += 1
+        else:
+            code, width = _decode(text, at, length)
+            kind = _class(code, classes) & KIND
+            if kind == SINGLE:
+                return False
+            if kind == WORD:
+                for k in range(at, at + width):
+                    lower[k] = text[k]
+            at += width
+    return True
+
+
+@bare
+def _spaced_words(data: Array, start: int, end: int, classes: Array, reader: Array) -> int:
+    """Hash the words of a text, -1 where some character is a word by itself.
+
+    Letters and digits become bits without a branch for each character; where the bits change,
+    words start and end. All indices are unsigned: signed ones may be below 0, which is looked at.
+    """
+    text = data[start:end]
+    length = text.shape[0]
+    lower = reader.lower
+    together = np.uint8(0)
+    for i in range(length):
+        byte = text[i]
+        together = np.uint8(together | byte)
         letter = np.uint8(byte | np.uint8(32))
         is_letter = np.uint8(letter - np.uint8(97)) < np.uint8(26)
         is_digit = np.uint8(byte - np.uint8(48)) < np.uint8(10)
         lower[i] = letter if is_letter else (byte if is_digit else np.uint8(0))
     blocks = length // 64 + 1
     lower[length : blocks * 64] = 0
-    first = last = 0
+    if together >= 128 and not _keep_letters(text, classes, reader):
+        return -1
+    return _hash_words(reader, _find_edges(reader, blocks))
+
+
+@inlined
+def _find_edges(reader: Array, blocks: int) -> Any:
+    """List where words start and end, in turns; return how many words there are."""
+    edges, eights = reader.edges, reader.lower_eights
+    found = np.uint64(0)
     carry = np.uint64(0)
-    for block in range(blocks):
+    for block in range(np.uint64(blocks)):
         bits = np.uint64(0)
         for k in range(8):
             # Bit 7 of each byte of ``marks`` says that the byte is not 0; the product gathers them.
-            eight = eights[block * 8 + k]
-            marks = (eight | (eight + _LOW_BITS)) & _HIGH_BITS
+            eight = eights[block * np.uint64(8) + np.uint64(k)]
+            marks = (((eight & _LOW_BITS) + _LOW_BITS) | eight) & _HIGH_BITS
             gathered = ((marks >> np.uint64(7)) * _GATHER) >> np.uint64(56)
             bits |= gathered << np.uint64(8 * k)
-        before = (bits << np.uint64(1)) | carry
+        changes = bits ^ ((bits << np.uint64(1)) | carry)
         carry = bits >> np.uint64(63)
-        changes = bits & ~before
         while changes:
-            starts[first] = block * 64 + np.int64(_trailing_zeros(changes))
-            first += 1
+            edges[found] = block * np.uint64(64) + _trailing_zeros(changes)
+            found += np.uint64(1)
             changes &= changes - np.uint64(1)
-        changes = before & ~bits
-        while changes:
-            ends[last] = block * 64 + np.int64(_trailing_zeros(changes))
-            last += 1
-            changes &= changes - np.uint64(1)
-    for word in range(last):
-        at = starts[word]
-        size = ends[word] - at
-        shift = np.uint64((at & 7) * 8)
-        place = at >> 3
+    return np.int64(found >> np.uint64(1))
+
+
+@inlined
+def _hash_words(reader: Array, count: int) -> int:
+    edges, eights, words = reader.edges, reader.lower_eights, reader.words
+    for word in range(count):
+        at = edges[2 * word]
+        size = edges[2 * word + 1] - at
+        shift = (at & np.uint64(7)) << np.uint64(3)
+        place = at >> np.uint64(3)
         left = size
         state = np.uint64(0)
         while True:
             # Eight bytes from any place, out of two aligned eights.
-            high = (eights[place + 1] << (np.uint64(63) - shift)) << np.uint64(1)
+            following = eights[place + np.uint64(1)]
+            high = (following << (np.uint64(63) - shift)) << np.uint64(1)
             pack = (eights[place] >> shift) | high
-            if left < 8:
+            if left < np.uint64(8):
                 break
             state = _eight(state, pack)
-            left -= 8
-            place += 1
-        rest = pack & ((np.uint64(1) << np.uint64(8 * left)) - np.uint64(1))
+            left -= np.uint64(8)
+            place += np.uint64(1)
+        rest = pack & ((np.uint64(1) << (np.uint64(8) * left)) - np.uint64(1))
         words[word] = _finish(state, rest, size)
-    return last
+    return count
 
 
-@kernel
+@bare
 def _any_words(data: Array, start: int, end: int, classes: Array, reader: Array) -> int:
-    """Hash the words of any text, character by character; equal words hash as in ASCII texts."""
+    """Hash the words of any text, character by character; equal words hash as in spaced texts."""
     words = reader.words
     count = 0
     state = np.uint64(0)
@@ -285,7 +342,7 @@ def _any_words(data: Array, start: int, end: int, classes: Array, reader: Array)
     return count
 
 
-@kernel
+@bare
 def _hash_runs(words: Array, count: int, ngram: int, out: Array) -> int:
     """Write the hash of each run of ``ngram`` words to ``out``; return how many.
 
@@ -310,25 +367,24 @@ def _hash_runs(words: Array, count: int, ngram: int, out: Array) -> int:
     return count - ngram + 1
 
 
-@kernel
+@bare
 def row_runs(texts: Array, row: int, ngram: int, reader: Array) -> int:
     """Hash one row's runs of words into ``reader.runs``; return how many, repeats included."""
     at = texts.place[row]
     if at >= 0:
         start, end = texts.folded_offsets[at], texts.folded_offsets[at + 1]
-        end = min(end, start + LONGEST)
-        count = _any_words(texts.folded, start, end, texts.classes, reader)
+        data = texts.folded
     else:
         start, end = texts.offsets[row], texts.offsets[row + 1]
-        end = min(end, start + LONGEST)
-        if _is_ascii(texts.data, start, end):
-            count = _ascii_words(texts.data, start, end, reader)
-        else:
-            count = _any_words(texts.data, start, end, texts.classes, reader)
+        data = texts.data
+    end = min(end, start + LONGEST)
+    count = _spaced_words(data, start, end, texts.classes, reader)
+    if count < 0:
+        count = _any_words(data, start, end, texts.classes, reader)
     return _hash_runs(reader.words, count, ngram, reader.runs)
 
 
-@kernel
+@bare
 def band_keys(
     texts: Array,
     first: int,
@@ -348,8 +404,7 @@ def band_keys(
     MinHash as datasketch defines it (the least value of each of many hash functions over the
     shingles), with multiply-add functions modulo 2^32 that the compiler turns into SIMD.
     """
-    runs = reader.runs
-    narrow = np.empty(runs.shape[0] + _LANES, np.uint32)
+    runs, narrow = reader.runs, reader.narrow
     for r in range(keys.shape[0]):
         count = row_runs(texts, first + r, ngram, reader)
         filled[r] = count > 0
@@ -429,7 +484,7 @@ def _place(table: Array, stamps: Array, stamp: int, value: Any) -> Any:
     return at
 
 
-@kernel
+@bare
 def _distinct(
     texts: Array, row: int, ngram: int, sets: Array, table: Array, stamps: Array, stamp: int
 ) -> int:
@@ -447,7 +502,7 @@ def _distinct(
     return size
 
 
-@kernel
+@bare
 def _jaccard(mine: Array, stamps: Array, row: int, size: int, theirs: Array, least: float) -> float:
     """Compare the hash set ``mine`` with distinct shingles; 0 as soon as ``least`` is out of reach.
 
@@ -468,7 +523,7 @@ def _jaccard(mine: Array, stamps: Array, row: int, size: int, theirs: Array, lea
     return float(shared / (size + other - shared))
 
 
-@kernel
+@bare
 def _read_mine(texts: Array, row: int, ngram: int, sets: Array) -> int:
     """Make ``row`` the one that others are compared with, and count its shingles."""
     if sets.state[0] != row:
@@ -484,7 +539,7 @@ def _read_mine(texts: Array, row: int, ngram: int, sets: Array) -> int:
     return int(sets.state[1])
 
 
-@kernel
+@bare
 def similarity(texts: Array, row: int, other: int, ngram: int, least: float, sets: Array) -> float:
     """Divide the shingles that both rows have by those that either has; 0 if below ``least``.
 
@@ -499,7 +554,8 @@ def similarity(texts: Array, row: int, other: int, ngram: int, least: float, set
             theirs = sets.reader.runs[:size]
             alike = _jaccard(sets.mine, sets.my_stamps, row, sets.state[1], theirs, least)
             return alike if alike >= least else 0.0
-        sets.recent[slot, :size] = sets.reader.runs[:size]
+        for s in range(size):
+            sets.recent[slot, s] = sets.reader.runs[s]
         sets.recent_rows[slot] = other
         sets.recent_sizes[slot] = size
     theirs = sets.recent[slot, : sets.recent_sizes[slot]]
@@ -589,7 +645,7 @@ def _differing(one: Array, other: Array) -> Any:
     return np.int64(total)
 
 
-@kernel
+@bare
 def _look_up(
     buckets: Array, sketches: Array, row: int, keys: Array, rule: Array
 ) -> tuple[int, int, bool]:
@@ -620,7 +676,7 @@ def _look_up(
     return count, looked, crowded
 
 
-@kernel
+@bare
 def _insert(buckets: Array, row: int, keys: Array) -> None:
     """Put a row into its buckets that have room; ``_look_up`` has been called for it."""
     entries, older = buckets.entries, buckets.older
@@ -677,7 +733,7 @@ class Crowd(NamedTuple):
         )
 
 
-@kernel
+@bare
 def _choose_rarest(crowd: Array, shingles: Array, threshold: float) -> int:
     """Put the rarest shingles of a set into ``crowd.rarest``, in order; return how many."""
     order, ranks, rarest = crowd.order, crowd.ranks, crowd.rarest
@@ -712,7 +768,7 @@ def _head(heads: Array, shingle: Any) -> Any:
     return at
 
 
-@kernel
+@bare
 def _meet(
     crowd: Array, sketches: Array, row: int, chosen: int, rule: Array, buckets: Array
 ) -> tuple[int, bool]:
@@ -740,7 +796,7 @@ def _meet(
     return count, crowded
 
 
-@kernel
+@bare
 def _join_crowd(crowd: Array, row: int, shingles: Array, chosen: int) -> None:
     """Put a row into the crowd by its rarest shingles; a list that is full takes no more."""
     heads, older, lengths, members = crowd.heads, crowd.older, crowd.lengths, crowd.members
@@ -771,7 +827,7 @@ def _count_shingles(crowd: Array, shingles: Array) -> None:
         crowd.counters[np.int64(shingles[s] & np.uint64(COUNTERS - 1))] += np.uint32(1)
 
 
-@kernel
+@bare
 def move_crowd(texts: Array, rule: Array, before: Array, after: Array, sets: Array) -> None:
     """Put the rows of ``before`` into ``after``, a larger and empty one with a newer order."""
     for member in range(before.state[0]):
@@ -781,7 +837,7 @@ def move_crowd(texts: Array, rule: Array, before: Array, after: Array, sets: Arr
         _join_crowd(after, row, shingles, _choose_rarest(after, shingles, rule.threshold))
 
 
-@kernel
+@bare
 def _in_reach(
     texts: Array, row: int, other: int, rule: Array, buckets: Array, crowd: Array, sets: Array
 ) -> bool:
@@ -803,7 +859,7 @@ def _in_reach(
     return bool(shared + 1 >= rule.threshold / (1.0 + rule.threshold) * (size + theirs))
 
 
-@kernel
+@bare
 def _first_alike(
     texts: Array, row: int, count: int, rule: Array, buckets: Array, crowd: Array, sets: Array
 ) -> tuple[int, float]:
@@ -819,7 +875,7 @@ def _first_alike(
     return -1, 0.0
 
 
-@kernel
+@bare
 def keep_first(
     texts: Array,
     first: int,
@@ -875,7 +931,7 @@ def _root(parents: Array, row: Any) -> Any:
     return row
 
 
-@kernel
+@bare
 def _unite(
     texts: Array,
     row: int,
@@ -900,7 +956,7 @@ def _unite(
     return False
 
 
-@kernel
+@bare
 def connect(
     texts: Array,
     first: int,
@@ -955,7 +1011,7 @@ def _find(table: Array, gram: Any) -> Any:
     return at
 
 
-@kernel
+@bare
 def count_grams(texts: Array, rows: int, ngram: int, reader: Array) -> int:
     """Count the n-grams of all rows."""
     total = 0
@@ -964,7 +1020,7 @@ def count_grams(texts: Array, rows: int, ngram: int, reader: Array) -> int:
     return total
 
 
-@kernel
+@bare
 def index_grams(texts: Array, rows: int, ngram: int, reader: Array, table: Array) -> None:
     """Enter each n-gram once into ``table``: its hash, row and first word there."""
     runs = reader.runs
@@ -977,7 +1033,7 @@ def index_grams(texts: Array, rows: int, ngram: int, reader: Array, table: Array
                 table[at, 2] = s
 
 
-@kernel
+@bare
 def match(
     texts: Array, row: int, start: int, ngram: int, reader: Array, table: Array
 ) -> tuple[int, int]:
@@ -993,7 +1049,7 @@ def match(
     return -1, -1
 
 
-@kernel
+@bare
 def match_all(texts: Array, ngram: int, reader: Array, table: Array, hits: Array) -> None:
     """Fill ``hits[row]`` with what ``match`` finds from the first word on."""
     for row in range(hits.shape[0]):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -195,6 +196,40 @@ def test_the_kernel_reads_texts_as_plain_python_does(texts: list[str], ngram: in
     for one, other in combinations(range(len(texts)), 2):
         expected = jaccard(shingles(texts[one], ngram), shingles(texts[other], ngram))
         assert kernels.similarity(read, one, other, ngram, 0.0, sets) == pytest.approx(expected)
+
+
+@given(
+    st.lists(st.text(st.sampled_from("abcXYZ019  .-ßéÖжѣ—’\u00a0"), max_size=200), max_size=6),
+    st.integers(1, 4),
+)
+@settings(max_examples=300, deadline=None)
+def test_long_texts_of_spaced_scripts_are_read_alike(texts: list[str], ngram: int) -> None:
+    from tuneforge_datastore.dedup import columns, kernels
+
+    texts = [text for text in texts if words(text)]
+    read = columns.read(pa.array(texts, pa.string()))
+    reader = kernels.Reader.of(read.longest())
+    for row, text in enumerate(texts):
+        count = kernels._spaced_words(*_row(read, row), read.classes, reader)
+        assert count == len(words(text))
+        assert count == kernels._any_words(*_row(read, row), read.classes, one := reader_of(read))
+        assert reader.words[:count].tolist() == one.words[:count].tolist()
+        runs = {int(value) for value in reader.runs[: kernels.row_runs(read, row, ngram, reader)]}
+        assert len(runs) == len(shingles(text, ngram))
+
+
+def _row(read: Any, row: int) -> tuple[Any, int, int]:
+    at = read.place[row]
+    if at >= 0:
+        return read.folded, read.folded_offsets[at], read.folded_offsets[at + 1]
+    return read.data, read.offsets[row], read.offsets[row + 1]
+
+
+def reader_of(read: Any) -> Any:
+    """Give a reader that has read nothing."""
+    from tuneforge_datastore.dedup import kernels
+
+    return kernels.Reader.of(read.longest())
 
 
 def boilerplate(rows: int, seed: int = 7) -> list[str]:
