@@ -693,7 +693,7 @@ class Crowd(NamedTuple):
     Two sets at least t similar share one of the (1 - t) of either that come first in any order of
     all shingles (prefix filtering: Chaudhuri et al. 2006, Bayardo et al. 2007). The rarest first:
     then what all rows share, such as boilerplate, comes last and proposes nobody. ``counters`` go
-    on counting; ``order`` is what they were when the table was made. ``heads`` hold 32 bits of the
+    on counting; ``order`` is what they were when the table was made. ``heads`` hold the upper half of the
     shingle and its newest place in ``older`` + 1; ``lengths`` count the rows listed from there.
     ``sizes`` count a row's shingles, of which ``short`` holds sixteen bits; -1 are too many.
     ``state`` is [rows, places used, pairs looked at, pairs compared, rows kept that found a list
@@ -760,9 +760,13 @@ def _choose_rarest(crowd: Array, shingles: Array, threshold: float) -> int:
 
 @inlined
 def _head(heads: Array, shingle: Any) -> Any:
-    """Find the entry of a shingle, or the free one where it belongs."""
-    tag = (shingle << _HALF) & _TAG
-    at = np.int64(((shingle >> _HALF) * np.uint64(heads.shape[0])) >> _HALF)
+    """Find the entry of a shingle, or the free one where it belongs.
+
+    Its place comes from the lower half: of equally rare shingles those with the least upper half
+    are chosen, and would crowd together.
+    """
+    tag = shingle & _TAG
+    at = np.int64(((shingle & _NEWEST) * np.uint64(heads.shape[0])) >> _HALF)
     while heads[at] != 0 and (heads[at] & _TAG) != tag:
         at = np.int64(at + 1 if at + 1 < heads.shape[0] else 0)
     return at
@@ -817,7 +821,7 @@ def _join_crowd(crowd: Array, row: int, shingles: Array, chosen: int) -> None:
             older[place] = before
             lengths[place] = length + 1
             members[place] = row
-            heads[at] = ((shingle << _HALF) & _TAG) | np.uint64(place + 1)
+            heads[at] = (shingle & _TAG) | np.uint64(place + 1)
             crowd.state[1] = place + 1
 
 
