@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import near_dedup
@@ -123,7 +124,8 @@ def measured(file: Path, folder: Path, threads: int) -> None:
 def report(records: int, threads: int, folder: Path) -> float:
     """Print one size; return CPU seconds a record."""
     file = folder / "rows.jsonl"
-    similar, repeated, dirty = write_rows(records, file)
+    with ProcessPoolExecutor(1) as apart:  # the memory of the corpus goes with the process
+        similar, repeated, dirty = apart.submit(write_rows, records, file).result()
     size = file.stat().st_size
     command = [sys.executable, __file__, "--measure", str(folder), "--threads", str(threads)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tuneforge_datastore.dedup import room
+from tuneforge_datastore.dedup import columns, kernels, room
 from tuneforge_datastore.dedup.bands import choose, most_unlike
 from tuneforge_datastore.dedup.near import clusters, near_duplicates
 from tuneforge_datastore.dedup.shingles import jaccard, shingles, words
@@ -188,8 +188,6 @@ def test_slices_chunks_and_wide_offsets_read_the_same() -> None:
 )
 @settings(max_examples=300, deadline=None)
 def test_the_kernel_reads_texts_as_plain_python_does(texts: list[str], ngram: int) -> None:
-    from tuneforge_datastore.dedup import columns, kernels
-
     texts = [text for text in texts if words(text)]
     read = columns.read(pa.array(texts, pa.string()))
     sets = kernels.Sets.holding(read.longest())
@@ -204,8 +202,6 @@ def test_the_kernel_reads_texts_as_plain_python_does(texts: list[str], ngram: in
 )
 @settings(max_examples=300, deadline=None)
 def test_long_texts_of_spaced_scripts_are_read_alike(texts: list[str], ngram: int) -> None:
-    from tuneforge_datastore.dedup import columns, kernels
-
     texts = [text for text in texts if words(text)]
     read = columns.read(pa.array(texts, pa.string()))
     reader = kernels.Reader.of(read.longest())
@@ -227,8 +223,6 @@ def _row(read: Any, row: int) -> tuple[Any, int, int]:
 
 def reader_of(read: Any) -> Any:
     """Give a reader that has read nothing."""
-    from tuneforge_datastore.dedup import kernels
-
     return kernels.Reader.of(read.longest())
 
 
@@ -268,6 +262,19 @@ def test_the_work_on_boilerplate_grows_with_the_rows() -> None:
     assert many.proposed / 12_000 < 1.2 * few.proposed / 3000
     assert many.proposed / 12_000 < 60
     assert many.compared / 12_000 < 1
+
+
+def test_rare_shingles_spread_over_their_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    holding = kernels.Crowd.holding
+    monkeypatch.setattr(
+        kernels.Crowd, "holding", lambda *given: made.append(holding(*given)) or made[-1]
+    )
+    near_duplicates(pa.array(boilerplate(4000)))
+    taken = np.flatnonzero(made[-1].heads)
+    assert len(taken) / len(made[-1].heads) > 0.2
+    ends = np.flatnonzero(np.diff(taken, append=-1) != 1)
+    assert np.diff(ends, prepend=-1).max() < 200
 
 
 def test_sentences_that_many_rows_share_behind_boilerplate() -> None:
