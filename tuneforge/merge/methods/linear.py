@@ -23,8 +23,14 @@ def _average(weights: Sequence[float], total: float) -> Combine:
     factors = [np.float32(weight) for weight in weights]
 
     def combine(block: Block) -> Floats:
-        merged = block.inputs[0] * factors[0]
-        for values, factor in zip(block.inputs[1:], factors[1:], strict=True):
+        from tuneforge.merge.kernels.mix import mixed
+
+        first, *others = block.inputs
+        if not others:
+            merged = first * factors[0]
+        else:
+            merged = mixed(first, factors[0], others[0], factors[1])
+        for values, factor in zip(others[1:], factors[2:], strict=True):
             merged += values * factor
         if total != 1.0:
             merged /= np.float32(total)

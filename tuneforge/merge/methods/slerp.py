@@ -17,10 +17,10 @@ def prepare(tensor: Tensor, spec: SlerpMerge) -> Combine:
     a, b = np.float32(first), np.float32(second)
 
     def combine(block: Block) -> Floats:
+        from tuneforge.merge.kernels.mix import mixed
+
         start, end = _pair(block)
-        merged = start * a
-        merged += end * b
-        return merged
+        return mixed(start, a, end, b)
 
     return combine
 
