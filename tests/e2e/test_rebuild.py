@@ -126,3 +126,10 @@ def test_the_same_in_two_workspaces_is_the_same(
     for step in ("source.data", "dataset.d", "base", "render.d"):
         assert again.digest(step) == render.digest(step), step
     assert again.digest("merge.m") == built.digest("merge.m")
+
+
+@pytest.mark.parametrize("words", [("sql", "SELECT 1"), ("data", "funnel", "d"), ("build",)])
+def test_the_libraries_below_say_nothing_on_the_way_out(
+    project: LightProject, words: tuple[str, ...]
+) -> None:
+    assert project.good(*words).err == ""

@@ -162,7 +162,8 @@ def find_unfolded(data: Array, offsets: Array, classes: Array, found: Array) -> 
 class Reader(NamedTuple):
     """What one row is read into: bytes in lower case, where words are, their hashes, their runs.
 
-    ``narrow`` has the upper halves of the runs, padded to whole vectors. ``high`` has the top bit of each byte of the row, set where a character is not ASCII.
+    ``high`` has the top bit of each byte of the row, set where a character is not ASCII.
+    ``narrow`` has the upper halves of the runs, padded to whole vectors.
     """
 
     lower: NDArray[np.uint8]
@@ -693,8 +694,9 @@ class Crowd(NamedTuple):
     Two sets at least t similar share one of the (1 - t) of either that come first in any order of
     all shingles (prefix filtering: Chaudhuri et al. 2006, Bayardo et al. 2007). The rarest first:
     then what all rows share, such as boilerplate, comes last and proposes nobody. ``counters`` go
-    on counting; ``order`` is what they were when the table was made. ``heads`` hold the upper half of the
-    shingle and its newest place in ``older`` + 1; ``lengths`` count the rows listed from there.
+    on counting; ``order`` is what they were when the table was made. ``heads`` hold the upper half
+    of the shingle and its newest place in ``older`` + 1; ``lengths`` count the rows listed from
+    there.
     ``sizes`` count a row's shingles, of which ``short`` holds sixteen bits; -1 are too many.
     ``state`` is [rows, places used, pairs looked at, pairs compared, rows kept that found a list
     of a shingle full].
