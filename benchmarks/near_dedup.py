@@ -1,8 +1,9 @@
-"""Near-duplicate removal against datasketch and rensa: CPU seconds, peak memory, recall.
+"""Near-duplicate removal against its peers: CPU seconds, peak memory, recall.
 
 Every contender runs in a fresh process on the same corpus, in turns, ``--rounds`` times; the least
 CPU time counts. The peers get word 5-shingles made in plain Python, as their interfaces ask;
-"signatures and search only" leaves that cost out. Ours reads the texts and verifies every pair.
+"search only" leaves that cost out. Ours reads the texts and verifies every pair. A peer that is
+not installed (pip install datasketch rensa datatrove) is named and left out.
 
     python benchmarks/near_dedup.py --records 10000 100000
 """
@@ -16,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from corpus import NGRAM, boilerplate, corpus
@@ -86,11 +88,42 @@ def rensa(texts: pa.Array, clock) -> set[int]:
     return {row for row, flag in enumerate(flags) if flag}
 
 
+def datatrove(texts: pa.Array, clock) -> set[int]:
+    """Its first three MinHash stages on one worker: signatures, pairs, clusters (no verifying)."""
+    from datatrove.data import Document
+    from datatrove.pipeline.dedup import minhash
+
+    # Its English words need a download; these are the words of the other peers.
+    minhash.load_word_tokenizer = lambda language: None  # noqa: ARG005
+    hash_of = minhash.create_hash_func(minhash.HashConfig())
+
+    class Signature(minhash.MinhashDedupSignature):
+        def get_shingles(self, text: str) -> np.ndarray:
+            hashes = [hash_of(one) for one in shingled([text])[0]]
+            return np.array(hashes, np.uint64).reshape(-1, 1)
+
+    config = minhash.MinhashConfig(NGRAM, BANDS, ROWS)
+    documents = [Document(text, str(row)) for row, text in enumerate(texts.to_pylist())]
+    with tempfile.TemporaryDirectory() as folder:
+        signatures, pairs, removed = (Path(folder, name) for name in ("sigs", "pairs", "removed"))
+        clock.start()
+        Signature(str(signatures), config).run(documents)
+        for band in range(BANDS):
+            minhash.MinhashDedupBuckets(str(signatures), str(pairs), config=config).run(
+                None, band, BANDS
+            )
+        minhash.MinhashDedupCluster(str(pairs), str(removed), config).run()
+        clock.stop()
+        files = sorted(removed.glob("*.remove"))
+        return {row for file in files for row in np.fromfile(file, "<u4").tolist()}
+
+
 CONTENDERS = {
     "tuneforge": ours,
     "datasketch bulk": lambda texts, clock: datasketch(texts, clock, bulk=True),
     "datasketch update_batch": lambda texts, clock: datasketch(texts, clock, bulk=False),
     "rensa": rensa,
+    "datatrove": datatrove,
 }
 
 
