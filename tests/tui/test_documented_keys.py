@@ -23,6 +23,11 @@ PLACES = {
 }
 
 
+def keys_of(kind: type) -> set[str]:
+    """All keys, those included that the footer leaves out."""
+    return {one.key for one in vars(kind)["BINDINGS"]}
+
+
 def bound(kinds: list[type]) -> set[str]:
     """The keys that are shown in the footer."""
     found = [one for kind in kinds for one in vars(kind)["BINDINGS"] if isinstance(one, Binding)]
@@ -38,7 +43,9 @@ def test_the_page_and_the_footer_name_the_same_keys() -> None:
         told.setdefault(place, set()).update(re.findall(r"`([^`]+)`", keys))
     screens = {name: keys for name, keys in told.items() if name != "every screen"}
     reached = {key for keys in screens.values() for key in keys if re.fullmatch(r"f[1-4]", key)}
-    assert told["every screen"] | reached == bound(PLACES["every screen"])
+    title = {key.lower() for key in re.findall(r"F\d", Cockpit.TITLE)}
+    assert reached == title == {key for key in keys_of(Cockpit) if key.startswith("f")}
+    assert told["every screen"] == bound(PLACES["every screen"])
     for place, kinds in PLACES.items():
         if place != "every screen":
             # Enter belongs to the tree and to the line that questions are written on.

@@ -25,13 +25,14 @@ POLL_SECONDS = 0.2
 class Cockpit(App[None]):
     """One spec, one workspace, four screens."""
 
-    TITLE = "Tuneforge"
+    # The footer of a narrow terminal has room for a screen's own keys only.
+    TITLE = "Tuneforge  F1 Build  F2 Data  F3 Runs  F4 Chat"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f1", "show('build')", "Build"),
-        Binding("f2", "show('data')", "Data"),
-        Binding("f3", "show('runs')", "Runs"),
-        Binding("f4", "show('chat')", "Chat"),
+        Binding("f1", "show('build')", "Build", show=False),
+        Binding("f2", "show('data')", "Data", show=False),
+        Binding("f3", "show('runs')", "Runs", show=False),
+        Binding("f4", "show('chat')", "Chat", show=False),
         Binding("d", "quit", "Detach"),
         Binding("q", "quit", "Quit", show=False),
     ]

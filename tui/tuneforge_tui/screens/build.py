@@ -41,7 +41,7 @@ class BuildScreen(Screen[None]):
         Binding("s", "stop", "Stop"),
         Binding("p", "pause", "Pause"),
         Binding("c", "checkpoint", "Save"),
-        Binding("r", "replan", "Plan"),
+        Binding("r", "replan", "Replan"),
         Binding("v", "view", "View plan"),
     ]
 

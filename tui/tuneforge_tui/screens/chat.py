@@ -28,6 +28,7 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+n", "reset", "New talk"),
         Binding("escape", "cut", "Stop answer"),
+        Binding("ctrl+q", "app.quit", "Detach"),  # letters belong to the question
     ]
 
     class Heard(Message):
