@@ -28,7 +28,6 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+n", "reset", "New talk"),
         Binding("escape", "cut", "Stop answer"),
-        Binding("ctrl+q", "app.quit", "Detach"),  # letters belong to the question
     ]
 
     class Heard(Message):
@@ -51,7 +50,7 @@ class ChatScreen(Screen[None]):
         yield Select[str]([], prompt="model", id="model", compact=True)
         yield VerticalScroll(id="talk")
         yield Static(id="talk-said")
-        yield Input(placeholder="ask, then Enter", id="say")
+        yield Input(placeholder="ask, then Enter; Ctrl+Q leaves", id="say")
         yield Footer()
 
     def on_screen_resume(self) -> None:
