@@ -36,16 +36,25 @@ def shingled(texts: list[str]) -> list[list[bytes]]:
     return made
 
 
-def ours(texts: pa.Array, clock) -> set[int]:
+def ours(texts: pa.Array, clock, folder: Path | None = None) -> set[int]:
     from tuneforge_datastore.dedup.near import near_duplicates
 
     near_duplicates(pa.array(["warm up the compiler cache", "warm up the compiler cache"]))
     clock.start()
-    found = near_duplicates(texts, threshold=THRESHOLD, ngram=NGRAM, threads=1)
+    found = near_duplicates(texts, threshold=THRESHOLD, ngram=NGRAM, threads=1, folder=folder)
     clock.stop()
     clock.note["bounded"] = found.bounded
     clock.note["witnesses"] = list(zip(found.dropped.tolist(), found.kept.tolist(), strict=True))
     return set(found.dropped.tolist())
+
+
+def in_files(texts: pa.Array, clock) -> set[int]:
+    """Ours with every array of the index in a file, as large ones are."""
+    from tuneforge_datastore.dedup import room
+
+    room.IN_MEMORY = 0
+    with tempfile.TemporaryDirectory() as folder:
+        return ours(texts, clock, Path(folder))
 
 
 def datasketch(texts: pa.Array, clock, *, bulk: bool) -> set[int]:
@@ -120,6 +129,7 @@ def datatrove(texts: pa.Array, clock) -> set[int]:
 
 CONTENDERS = {
     "tuneforge": ours,
+    "index in files": in_files,
     "datasketch bulk": lambda texts, clock: datasketch(texts, clock, bulk=True),
     "datasketch update_batch": lambda texts, clock: datasketch(texts, clock, bulk=False),
     "rensa": rensa,

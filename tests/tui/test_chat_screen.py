@@ -15,6 +15,7 @@ ECHO = """
 import json, sys, time
 def tell(**event):
     print(json.dumps(event), flush=True)
+sys.stderr.write("a library warns, and warns\\n" * 10_000)
 tell(event="loading", model="base")
 tell(event="ready", model="base")
 heard = []
@@ -83,6 +84,21 @@ async def test_an_answer_can_be_stopped_and_a_broken_process_says_why(app: Cockp
         await until(pilot, lambda: "error: the model broke" in screen_text(app))
         await say(pilot, app, "again")
         await until(pilot, lambda: "heard again" in screen_text(app))
+
+
+async def test_a_build_that_starts_takes_the_model_away(
+    app: Cockpit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("f4")
+        await say(pilot, app, "forever")
+        await until(pilot, lambda: "base  heard" in screen_text(app))
+        talk = app.chat_screen._talk
+        assert talk is not None
+        monkeypatch.setattr("tuneforge_tui.launching.start_build", lambda *given: None)
+        app.build_screen.action_build()
+        await until(pilot, lambda: "stopped: a build has started" in screen_text(app))
+        assert talk._process.wait(10) != 0
 
 
 async def test_no_model_is_loaded_beside_a_training_run(built: Path, app: Cockpit) -> None:

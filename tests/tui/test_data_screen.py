@@ -60,6 +60,9 @@ async def test_the_console_runs_queries_and_says_what_is_wrong_with_them(built: 
         await pilot.press("f5")
         await until(pilot, lambda: "SELEC" in str(said.render()))
         assert answer.row_count == 2
+        app.screen.query_one("#sql").text = "SELECT '[/bold] [red]'::INT"  # type: ignore[attr-defined]
+        await pilot.press("f5")
+        await until(pilot, lambda: "'[/bold] [red]'" in str(said.render()))
 
 
 async def test_a_workspace_without_a_store_says_what_to_do(spec: Path) -> None:

@@ -13,7 +13,7 @@ from tuneforge_specs.errors import UsageError
 
 from tuneforge.workspace import Workspace
 from tuneforge_tui.feed import Feed
-from tuneforge_tui.messages import FeedUpdated, RunChosen
+from tuneforge_tui.messages import BuildAsked, FeedUpdated, RunChosen
 from tuneforge_tui.screens.build import BuildScreen
 from tuneforge_tui.screens.chat import ChatScreen
 from tuneforge_tui.screens.data import DataScreen
@@ -57,6 +57,10 @@ class Cockpit(App[None]):
     def action_show(self, screen: str) -> None:
         """Switch to a screen."""
         self.switch_screen(screen)
+
+    @on(BuildAsked)
+    def _make_room(self) -> None:
+        self.chat_screen.make_room()
 
     @on(RunChosen)
     def _choose(self, message: RunChosen) -> None:

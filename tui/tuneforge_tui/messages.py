@@ -16,6 +16,10 @@ class FeedUpdated(Message):
         self.update = update
 
 
+class BuildAsked(Message):
+    """A build is about to start."""
+
+
 class RunChosen(Message):
     """The user wants to see a run that is not the newest."""
 

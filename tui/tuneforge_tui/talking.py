@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,13 @@ class Talk:
 
     def __init__(self, model: str, spec: Path, workspace: Workspace) -> None:
         self.model = model
+        # Not a pipe: nobody reads it before the end, and a full one would stop the process.
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             command(model, spec, workspace),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             text=True,
             start_new_session=True,  # Ctrl-C in the cockpit's terminal is not for it
         )
@@ -65,11 +68,13 @@ class Talk:
     def events(self) -> Iterator[dict[str, Any]]:
         """Read events until the process ends; the last one is ``gone``, with its last words."""
         assert self._process.stdout is not None
-        assert self._process.stderr is not None
         for line in self._process.stdout:
             yield json.loads(line)
-        words = self._process.stderr.read().strip().splitlines()
-        yield {"event": "gone", "code": self._process.wait(), "message": "\n".join(words[-4:])}
+        code = self._process.wait()
+        with self._said:
+            self._said.seek(0)
+            words = self._said.read().strip().splitlines()
+        yield {"event": "gone", "code": code, "message": "\n".join(words[-4:])}
 
     def close(self) -> None:
         """End the process, in the middle of an answer too."""

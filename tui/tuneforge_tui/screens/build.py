@@ -17,7 +17,7 @@ from tuneforge.runs import RunFolder, request
 from tuneforge.workspace import Workspace
 from tuneforge_tui import launching, planning
 from tuneforge_tui.feed import TRAINING, predicted_bytes
-from tuneforge_tui.messages import FeedUpdated, PlanFailed, PlanReady, RunChosen
+from tuneforge_tui.messages import BuildAsked, FeedUpdated, PlanFailed, PlanReady, RunChosen
 from tuneforge_tui.screens.plan import PlanScreen
 from tuneforge_tui.state import BuildView, RunView, StepView
 from tuneforge_tui.widgets.log_tail import LogTail
@@ -92,10 +92,11 @@ class BuildScreen(Screen[None]):
         if self.build.state == "running" and launching.build_alive(self.build.pid):
             self.notify("a build is already running; this is it", severity="warning")
             return
+        self.post_message(BuildAsked())
         try:
             self._started = launching.start_build(self._spec, self._workspace)
         except TuneforgeError as error:
-            self.notify(str(error), severity="error", timeout=10)
+            self.notify(str(error), severity="error", timeout=10, markup=False)
             return
         self.query_one(LogTail).add("starting a build")
 
@@ -122,7 +123,7 @@ class BuildScreen(Screen[None]):
                 return
             request(self._run_path, what)  # type: ignore[arg-type]  # the callers name requests
         except TuneforgeError as error:
-            self.notify(error.message, severity="warning")
+            self.notify(error.message, severity="warning", markup=False)
         else:
             self.query_one(LogTail).add(f"asked the run to {what}")
 
@@ -140,7 +141,11 @@ class BuildScreen(Screen[None]):
     def _show_failure(self, message: PlanFailed) -> None:
         self.query_one(LogTail).add(f"planning failed: {message.reason}")
         self.notify(
-            message.reason, title="the spec cannot be planned", severity="error", timeout=15
+            message.reason,
+            title="the spec cannot be planned",
+            severity="error",
+            timeout=15,
+            markup=False,
         )
 
     @on(FeedUpdated)

@@ -49,7 +49,7 @@ class ChatScreen(Screen[None]):
         yield Header()
         yield Select[str]([], prompt="model", id="model", compact=True)
         yield VerticalScroll(id="talk")
-        yield Static(id="talk-said")
+        yield Static(id="talk-said", markup=False)
         yield Input(placeholder="ask, then Enter; Ctrl+Q leaves", id="say")
         yield Footer()
 
@@ -74,6 +74,13 @@ class ChatScreen(Screen[None]):
     def on_unmount(self) -> None:
         if self._talk is not None:
             self._talk.close()
+
+    def make_room(self) -> None:
+        """Let the model go, as a build is about to want its memory."""
+        if self._answer is not None:
+            self._answer.end("stopped: a build has started")
+        if self._talk is not None:
+            self._let_go()
 
     def action_reset(self) -> None:
         """Forget what was said."""

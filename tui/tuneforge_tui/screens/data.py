@@ -65,7 +65,7 @@ class DataScreen(Screen[None]):
         with Horizontal(id="choices"):
             yield Select[str]([], prompt="dataset", id="dataset", compact=True)
             yield Select[Choice]([], prompt="records", id="side", compact=True)
-        yield Static(id="said")
+        yield Static(id="said", markup=False)
         with TabbedContent():
             with TabPane("Funnel", id="funnel-tab"):
                 yield FunnelView(id="funnel")

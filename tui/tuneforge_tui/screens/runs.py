@@ -45,7 +45,7 @@ class RunsScreen(Screen[None]):
         yield Header()
         yield AnswerTable(id="runs")
         yield LossPane()
-        yield Static(id="run-said")
+        yield Static(id="run-said", markup=False)
         yield Footer()
 
     def on_screen_resume(self) -> None:

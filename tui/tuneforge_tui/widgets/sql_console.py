@@ -41,7 +41,7 @@ class SqlConsole(Vertical):
 
     def compose(self) -> ComposeResult:
         yield TextArea(FIRST, language=None, id="sql", tab_behavior="focus")
-        yield Static("F5 runs the query", id="sql-said")
+        yield Static("F5 runs the query", id="sql-said", markup=False)
         yield AnswerTable(id="sql-answer")
 
     def action_run(self) -> None:
