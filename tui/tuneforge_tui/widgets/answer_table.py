@@ -30,6 +30,10 @@ class AnswerTable(DataTable[Text]):
     def show(self, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> None:
         """Replace what is shown."""
         self.clear(columns=True)
-        self.add_columns(*columns)
-        for row in rows:
-            self.add_row(*(cell(value) for value in row))
+        cells = [[cell(value) for value in row] for row in rows]
+        for place, name in enumerate(columns):
+            # Measured here: a table that is filled as it is first shown keeps the labels' widths.
+            widths = [row[place].cell_len for row in cells]
+            self.add_column(name, width=max([len(name), *widths]))
+        for row in cells:
+            self.add_row(*row)
